@@ -1,0 +1,169 @@
+"""Rows of token ids, and the batches they form.
+
+Shapes: B rows of a batch, T positions (right-padded). `weights_BT[b, t]` belongs to *predicting* token t from the
+tokens before it, so the first token of a row always weighs 0.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One rendered sequence: what the model reads, and how much each token is learned from.
+
+    `learned_bytes` is the UTF-8 length of the text that is learned from (for bits per byte), `target` a class index
+    or number for objectives with a head, `truncated` the tokens cut off by consent.
+    """
+
+    tokens_T: NDArray[np.int32]
+    weights_T: NDArray[np.float32]
+    record_id: str = ""
+    learned_bytes: int = 0
+    target: float | None = None
+    truncated: int = 0
+
+    def __len__(self) -> int:
+        return len(self.tokens_T)
+
+    @property
+    def learned(self) -> int:
+        """Tokens that are learned from."""
+        return int(np.count_nonzero(self.weights_T))
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one forward pass sees. `extras` holds what the objective needs besides (targets, cached encodings ...)."""
+
+    tokens_BT: Tensor
+    weights_BT: Tensor
+    mask_BT: Tensor
+    extras: dict[str, Tensor] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return replace(
+            self,
+            tokens_BT=self.tokens_BT.to(device),
+            weights_BT=self.weights_BT.to(device),
+            mask_BT=self.mask_BT.to(device),
+            extras={name: tensor.to(device) for name, tensor in self.extras.items()},
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens, padding left out."""
+        return int(self.mask_BT.sum())
+
+    @property
+    def learned(self) -> int:
+        """Tokens that are learned from."""
+        return int((self.weights_BT > 0).sum())
+
+
+def collate(rows: Sequence[Row], pad_id: int) -> Batch:
+    """Right-padded batch of `rows`; targets, where rows have them, become `extras["targets"]` (B,)."""
+    width = max(len(row) for row in rows)
+    tokens_BT = torch.full((len(rows), width), pad_id, dtype=torch.long)
+    weights_BT = torch.zeros(len(rows), width)
+    mask_BT = torch.zeros(len(rows), width, dtype=torch.bool)
+    for b, row in enumerate(rows):
+        tokens_BT[b, : len(row)] = torch.from_numpy(row.tokens_T.astype(np.int64))
+        weights_BT[b, : len(row)] = torch.from_numpy(row.weights_T)
+        mask_BT[b, : len(row)] = True
+    extras = {}
+    if rows[0].target is not None:
+        extras["targets"] = torch.tensor([row.target for row in rows])
+    return Batch(tokens_BT, weights_BT, mask_BT, extras)
+
+
+def by_length(lengths: Sequence[int], order: Sequence[int], budget: int) -> list[list[int]]:
+    """Groups of row numbers whose padded size stays within `budget` tokens (a longer row stands alone).
+
+    `order` is cut in pieces that are large against a batch, and sorting happens inside a piece: little padding, yet
+    still a shuffle.
+    """
+    groups: list[list[int]] = []
+    mean = max(1, sum(lengths) // max(1, len(lengths)))
+    piece = max(64, 32 * max(1, budget // mean))
+    for start in range(0, len(order), piece):
+        group: list[int] = []
+        for row in sorted(order[start : start + piece], key=lambda number: -lengths[number]):
+            if group and lengths[group[0]] * (len(group) + 1) > budget:
+                groups.append(group)
+                group = []
+            group.append(row)
+        if group:
+            groups.append(group)
+    return groups
+
+
+class Batches:
+    """Shuffled micro-batches over several epochs; the position can be saved and restored at any point.
+
+    Args:
+        rows: the training rows.
+        budget: padded tokens in one micro-batch.
+        pad_id: token id of the padding.
+        epochs: passes over the rows; a fraction ends inside the last pass.
+        seed: epoch e is shuffled with (seed, e), so a resumed run meets the same rows in the same order.
+    """
+
+    def __init__(self, rows: Sequence[Row], *, budget: int, pad_id: int, epochs: float, seed: int) -> None:
+        self.rows = rows
+        self.budget = budget
+        self.pad_id = pad_id
+        self.epochs = epochs
+        self.seed = seed
+        self.epoch = 0
+        self.position = 0
+        self._lengths = [len(row) for row in rows]
+
+    def groups(self, epoch: int) -> list[list[int]]:
+        """The row numbers of each micro-batch of one epoch, in order."""
+        rng = random.Random(f"{self.seed}-{epoch}")
+        order = list(range(len(self.rows)))
+        rng.shuffle(order)
+        groups = by_length(self._lengths, order, self.budget)
+        rng.shuffle(groups)
+        share = min(1.0, self.epochs - epoch)
+        return groups[: max(1, round(share * len(groups)))]
+
+    def __iter__(self) -> Iterator[Batch]:
+        while self.epoch < self.epochs:
+            groups = self.groups(self.epoch)
+            while self.position < len(groups):
+                numbers = groups[self.position]
+                self.position += 1
+                yield collate([self.rows[number] for number in numbers], self.pad_id)
+            self.epoch += 1
+            self.position = 0
+
+    def __len__(self) -> int:
+        """Micro-batches in the whole run."""
+        return sum(len(self.groups(epoch)) for epoch in range(int(-(-self.epochs // 1))))
+
+    def seen(self) -> set[int]:
+        """Numbers of the rows that a batch has carried so far."""
+        seen: set[int] = set()
+        for epoch in range(self.epoch + 1):
+            groups = self.groups(epoch) if epoch < self.epochs else []
+            for group in groups if epoch < self.epoch else groups[: self.position]:
+                seen.update(group)
+        return seen
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch, self.position = int(state["epoch"]), int(state["position"])

@@ -1,0 +1,119 @@
+"""The model as objectives see it: hidden states, log-likelihoods, encodings and heads, whatever trains inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from affinage.data.batches import Batch
+from affinage.models.logprobs import OutputHead, token_nll, weighted_nll
+
+
+@dataclass(frozen=True, slots=True)
+class RowScores:
+    """Per row of a batch (B,): summed negative log-likelihood in nats, learned tokens, and how many were hit."""
+
+    nll_B: Tensor
+    tokens_B: Tensor
+    hits_B: Tensor
+
+
+class AdaptedModel(nn.Module):
+    """A network of Hugging Face's layout (bare, or wrapped by the adapter library) with our heads beside it.
+
+    Args:
+        network: a causal LM or an encoder.
+        causal: whether tokens see only what stands before them (then right padding needs no mask).
+        heads: layers of our own, by name.
+    """
+
+    def __init__(self, network: Any, *, causal: bool, heads: dict[str, nn.Module] | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.causal = causal
+        self.heads = nn.ModuleDict(heads or {})
+
+    @property
+    def plain(self) -> Any:
+        """The network without the adapter library's wrapper."""
+        return self.network.get_base_model() if hasattr(self.network, "get_base_model") else self.network
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    @property
+    def output_head(self) -> OutputHead:
+        return OutputHead.of(self.plain)
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The stack of transformer blocks, from the embeddings up."""
+        return find_blocks(self.plain)
+
+    def trainable_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Names and tensors that move, in a fixed order."""
+        return ((name, tensor) for name, tensor in self.named_parameters() if tensor.requires_grad)
+
+    def hidden(self, batch: Batch, layer: int | None = None) -> Tensor:
+        """Hidden states (B, T, H): the last (normalised), or those after block `layer` (0: the embeddings)."""
+        body, inputs, virtual = self._inputs(batch)
+        output = body(**inputs, use_cache=False, output_hidden_states=layer is not None)
+        states: Tensor = output.last_hidden_state if layer is None else output.hidden_states[layer]
+        return states[:, virtual:] if virtual else states
+
+    def _inputs(self, batch: Batch) -> tuple[nn.Module, dict[str, Any], int]:
+        """The body to call, its inputs, and how many virtual tokens an adapter put in front of each row."""
+        mask = None if self.causal or bool(batch.mask_BT.all()) else batch.mask_BT.long()
+        body = self.plain.base_model
+        config = getattr(self.network, "active_peft_config", None)
+        if config is None or not config.is_prompt_learning:
+            return body, {"input_ids": batch.tokens_BT, "attention_mask": mask}, 0
+        rows, virtual = batch.tokens_BT.shape[0], int(config.num_virtual_tokens)
+        if mask is not None:
+            mask = torch.cat([mask.new_ones(rows, virtual), mask], dim=1)
+        prompt = self.network.get_prompt(batch_size=rows)
+        if not isinstance(prompt, Tensor):  # keys and values for every block
+            inputs = {"input_ids": batch.tokens_BT, "past_key_values": prompt, "attention_mask": mask}
+            return body, inputs, 0
+        embeddings = self.plain.get_input_embeddings()(batch.tokens_BT)
+        inputs_embeds = torch.cat([prompt.to(embeddings.dtype), embeddings], dim=1)
+        return body, {"inputs_embeds": inputs_embeds, "attention_mask": mask}, virtual
+
+    def weighted_nll(self, batch: Batch) -> Tensor:
+        """Sum of weight x negative log-likelihood over the batch's learned tokens, in nats."""
+        weights = batch.weights_BT[:, 1:]
+        rows, columns = (weights > 0).nonzero(as_tuple=True)
+        hidden_NH = self.hidden(batch)[rows, columns]
+        targets_N = batch.tokens_BT[rows, columns + 1]
+        return weighted_nll(hidden_NH, self.output_head, targets_N, weights[rows, columns])
+
+    @torch.no_grad()
+    def row_scores(self, batch: Batch) -> RowScores:
+        """Log-likelihood and hits of each row's learned tokens (weights count as 0 or 1 here)."""
+        rows, columns = (batch.weights_BT[:, 1:] > 0).nonzero(as_tuple=True)
+        hidden_NH = self.hidden(batch)[rows, columns]
+        nll_N, hits_N = token_nll(hidden_NH, self.output_head, batch.tokens_BT[rows, columns + 1])
+        zeros = torch.zeros(batch.tokens_BT.shape[0], dtype=torch.float64, device=nll_N.device)
+        return RowScores(
+            nll_B=zeros.index_add(0, rows, nll_N.double()),
+            tokens_B=zeros.index_add(0, rows, torch.ones_like(nll_N, dtype=torch.float64)),
+            hits_B=zeros.index_add(0, rows, hits_N.double()),
+        )
+
+
+def find_blocks(network: Any) -> nn.ModuleList:
+    """The module list that holds the transformer blocks.
+
+    Raises:
+        LookupError: the network has no such list.
+    """
+    depth = int(network.config.get_text_config().num_hidden_layers)
+    for module in network.base_model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            return module
+    raise LookupError(f"{type(network).__name__} has no list of {depth} blocks")

@@ -1,0 +1,120 @@
+"""The one training loop, as a generator: logging, evaluation, saving and stopping belong to the caller."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from affinage.data.batches import Batch
+from affinage.errors import RunError
+from affinage.models.adapted import AdaptedModel
+from affinage.objectives.base import Loss, Objective
+
+Schedule = Callable[[int], float]  # number of the optimizer step, from 1 -> learning rate
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One finished optimizer step. Losses are in nats per learned unit; `seconds` is this step's own time."""
+
+    step: int
+    loss: float
+    tokens: int
+    learned_tokens: int
+    learning_rate: float
+    gradient_norm: float
+    seconds: float
+
+
+def train(
+    model: AdaptedModel,
+    objective: Objective,
+    batches: Iterable[Batch],
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    *,
+    accumulate: int = 1,
+    clip: float = 1.0,
+    done: int = 0,
+) -> Iterator[Step]:
+    """Take one optimizer step per `accumulate` micro-batches (fewer in the last window) and yield what happened.
+
+    Every denominator is counted over the whole window before its first backward pass, so that 1 x 8 = 8 x 1 = 4 x 2
+    also with ragged rows. `done` is the number of steps already taken (a resumed run).
+
+    Raises:
+        RunError: the loss or a gradient is not finite; the weights are still those of the step before.
+    """
+    parameters = [tensor for _, tensor in model.trainable_parameters()]
+    iterator = iter(batches)
+    model.train()
+    for number in itertools.count(done + 1):
+        began = time.perf_counter()
+        window = list(itertools.islice(iterator, accumulate))
+        if not window:
+            return
+        rate = schedule(number)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = _accumulate(model, objective, window)
+        norm = _gradient_norm(parameters, clip)
+        _refuse_broken(number, loss, norm, rate)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        yield Step(
+            step=number,
+            loss=loss,
+            tokens=sum(batch.tokens for batch in window),
+            learned_tokens=sum(batch.learned for batch in window),
+            learning_rate=rate,
+            gradient_norm=norm,
+            seconds=time.perf_counter() - began,
+        )
+        model.train()  # the caller may have evaluated
+
+
+def denominators(objective: Objective, window: list[Batch]) -> dict[str, float]:
+    """What each term is divided by: its weight over all micro-batches of the step."""
+    totals: dict[str, float] = {}
+    for batch in window:
+        for name, weight in objective.weigh(batch).items():
+            totals[name] = totals.get(name, 0.0) + weight
+    return totals
+
+
+def _accumulate(model: AdaptedModel, objective: Objective, window: list[Batch]) -> float:
+    divisors = denominators(objective, window)
+    if not any(divisors.values()):
+        raise RunError("no token of this step is learned from", fix="`affinage inspect DATA` shows what is learned")
+    total = 0.0
+    for batch in window:
+        loss = _divided(objective(model, batch.to(model.device)), divisors)
+        if loss.requires_grad:
+            loss.backward()
+        total += float(loss.detach())
+    return total
+
+
+def _divided(loss: Loss, divisors: dict[str, float]) -> torch.Tensor:
+    parts = [term.coefficient * term.total / divisors[term.name] for term in loss.terms if divisors[term.name]]
+    return torch.stack(parts).sum()
+
+
+def _gradient_norm(parameters: list[nn.Parameter], clip: float) -> float:
+    return float(torch.nn.utils.clip_grad_norm_(parameters, clip if clip > 0 else math.inf))
+
+
+def _refuse_broken(number: int, loss: float, norm: float, rate: float) -> None:
+    if math.isfinite(loss) and math.isfinite(norm):
+        return
+    what = "loss" if not math.isfinite(loss) else "gradient"
+    raise RunError(
+        f"step {number}: the {what} is not a number (loss {loss}, gradient norm {norm}, learning rate {rate:.2g})",
+        fix=f"the last good checkpoint is kept; try --set learning_rate={rate / 10:.1g}, or look at the rows with `affinage inspect`",
+    )
