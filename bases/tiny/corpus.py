@@ -101,8 +101,10 @@ _CHARS = {
 }
 _TABLE = str.maketrans(_CHARS)
 #: UTF-8 read as Windows-1252, as in some of the stories.
-_MOJIBAKE = re.compile("[\u00c2\u00c3\u00e2][\u0080-\u00bf\u0152\u0153\u0160\u0161\u017d\u017e\u0192\u02c6\u02dc"
-                       "\u2013-\u2014\u2018-\u201e\u2020-\u2022\u2026\u2030\u2039\u203a\u20ac\u2122]{1,2}")
+_MOJIBAKE = re.compile(
+    "[\u00c2\u00c3\u00e2][\u0080-\u00bf\u0152\u0153\u0160\u0161\u017d\u017e\u0192\u02c6\u02dc"
+    "\u2013-\u2014\u2018-\u201e\u2020-\u2022\u2026\u2030\u2039\u203a\u20ac\u2122]{1,2}"
+)
 
 
 def mend(text: str) -> str:
@@ -206,7 +208,7 @@ def clean_pep(text: str) -> str:
     kept: list[str] = []
     for block in blocks:
         lines = [line.rstrip() for line in block.split("\n") if line.strip()]
-        if not lines or lines[0][0] in " .|+:>-*#=~" and not re.fullmatch(r"([=~^#*-])\1{2,}", lines[0]):
+        if not lines or (lines[0][0] in " .|+:>-*#=~" and not re.fullmatch(r"([=~^#*-])\1{2,}", lines[0])):
             continue
         body = [line for line in lines if not re.fullmatch(r"([=~^\"'+#*-])\1{2,}", line)]
         if len(body) < len(lines) and len(body) == 1 and len(body[0]) < 80:
@@ -242,7 +244,9 @@ def load(data: Path) -> dict[str, list[Document]]:
     for row in rows["textbooks"]:
         subject = SUBJECTS[row["book"]]
         text = clean_textbook(row["text"])
-        documents["textbooks"].append(Document(row["id"], "textbooks", normalise(row["title"]), row["book"], text, subject))
+        documents["textbooks"].append(
+            Document(row["id"], "textbooks", normalise(row["title"]), row["book"], text, subject)
+        )
     for row in rows["peps"]:
         documents["peps"].append(Document(row["id"], "peps", normalise(row["title"]), "", clean_pep(row["text"])))
     for row in rows["stories"]:

@@ -37,22 +37,32 @@ class Question:
 
 # --- sentences and words --------------------------------------------------------------------------------------------
 
-_SHORT = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Prof|Messrs|Rev|Capt|Col|Gen|Sir|vs|etc|e\.g|i\.e|[A-Z])\.$")
 _WORD = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*")
+_SHORT = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Prof|Messrs|Rev|Capt|Col|Gen|Sir|vs|etc|e\.g|i\.e|[A-Z])\.$")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """The words of a line, as a tuple."""
+    return tuple(text.split())
+
+
 _COMMON = frozenset(
-    "about above after again against almost alone along already also although always among another anything around "
-    "asked away back became because become been before began behind being below between both brought called came "
-    "cannot certain could course does doing done down each either else enough even ever every everything example "
-    "face fact felt find first following found from gave give given goes going good great half hand hands hardly have "
-    "having head heard heart her here herself high him himself his house however indeed into itself just keep kind "
-    "knew know known large last least left less life like little long look looked made make making man many matter "
-    "may mean might mind mine moment more most much must myself need never next nothing often once one only other "
-    "others ought over own part people perhaps place point possible put quite rather really right round said same saw "
-    "say seem seemed seems seen several shall she should side since some something soon still such take taken tell "
-    "than that the their them themselves then there therefore these they thing things think this those though thought "
-    "three through thus time together told too took toward towards turned two under until upon use used using very "
-    "want was way well went were what when where whether which while who whole whom whose why will with within "
-    "without woman women word words work world would year years you young your yourself".split()
+    _words(
+        "about above after again against almost alone along already also although always among another anything "
+        "around asked away back became because become been before began behind being below between both brought "
+        "called came cannot certain could course does doing done down each either else enough even ever every "
+        "everything example face fact felt find first following found from gave give given goes going good great half "
+        "hand hands hardly have having head heard heart her here herself high him himself his house however indeed "
+        "into itself just keep kind knew know known large last least left less life like little long look looked made "
+        "make making man many matter may mean might mind mine moment more most much must myself need never next "
+        "nothing often once one only other others ought over own part people perhaps place point possible put quite "
+        "rather really right round said same saw say seem seemed seems seen several shall she should side since some "
+        "something soon still such take taken tell than that the their them themselves then there therefore these "
+        "they thing things think this those though thought three through thus time together told too took toward "
+        "towards turned two under until upon use used using very want was way well went were what when where whether "
+        "which while who whole whom whose why will with within without woman women word words work world would year "
+        "years you young your yourself"
+    )
 )
 
 
@@ -102,7 +112,13 @@ def key_words(sentence: str, text: str) -> list[str]:
 # --- layouts --------------------------------------------------------------------------------------------------------
 
 _TEXT_LABELS = ("Text", "Text", "Passage", "Context", "Document", "Extract", "Source")
-_ASK_LABELS = (("Question", "Answer"), ("Question", "Answer"), ("Q", "A"), ("Task", "Answer"), ("Instruction", "Response"))
+_ASK_LABELS = (
+    ("Question", "Answer"),
+    ("Question", "Answer"),
+    ("Q", "A"),
+    ("Task", "Answer"),
+    ("Instruction", "Response"),
+)
 
 
 def lay_out(text: str, questions: list[Question], rng: random.Random) -> Row:
@@ -345,9 +361,12 @@ def choose(item: Material, others: list[Material], rng: random.Random) -> list[Q
 # --- questions without a passage ------------------------------------------------------------------------------------
 
 _DEFINES = re.compile(
-    r"^(?:An? |The )?([A-Z]?[A-Za-z' -]{3,45}?) (is|are|refers to|means|consists of|occurs when) ((?:an?|the|any|when)? ?.+\.)$"
+    r"^(?:An? |The )?([A-Z]?[A-Za-z' -]{3,45}?) (is|are|refers to|means|consists of|occurs when) "
+    r"((?:an?|the|any|when)? ?.+\.)$"
 )
-_PRONOUNS = frozenset("it this that these those there he she they we you i what who which one some many most all such".split())
+_PRONOUNS = frozenset(
+    _words("it this that these those there he she they we you i what who which one some many most all such")
+)
 
 
 def define(item: Material, others: list[Material], rng: random.Random) -> list[Question] | None:
@@ -400,25 +419,25 @@ def worked(question: str, steps: str, final: str, rng: random.Random) -> str:
 
 # --- records with fields --------------------------------------------------------------------------------------------
 
-_FIRST = (
+_FIRST = _words(
     "Anna Ben Clara David Emma Felix Grace Henry Ida Jack Karen Leo Maria Nora Oscar Paul Rosa Sam Tina Victor Walter "
     "Alice Boris Carol Dennis Ellen Frank Gina Hugo Iris James Kate Louis Mary Nick Olga Peter Ruth Simon Tom Vera"
-).split()
-_LAST = (
+)
+_LAST = _words(
     "Adams Baker Carter Dixon Evans Fisher Green Hall Irwin Jones King Lee Moore Nash Owen Price Reed Smith Turner "
     "Young Bell Cole Ford Gray Hill Lane Mills Page Ross Stone Wood West Marsh Field Brook Shaw Wells Grant Hunt"
-).split()
-_CITIES = (
+)
+_CITIES = _words(
     "London Paris Berlin Madrid Rome Vienna Dublin Oslo Boston Chicago Denver Austin Toronto Sydney Lisbon Prague "
     "Warsaw Geneva Leeds York Bath Oxford Bristol Lyon Milan Athens Cairo Delhi Tokyo Seattle"
-).split()
-_THINGS = (
-    "lamp chair table clock book pen cup bottle blanket mirror basket ladder hammer kettle carpet pillow candle bicycle "
-    "camera printer keyboard jacket umbrella suitcase radio guitar wallet shelf bucket lantern"
-).split()
-_COLOURS = "red blue green black white yellow brown grey pink purple orange silver".split()
+)
+_THINGS = _words(
+    "lamp chair table clock book pen cup bottle blanket mirror basket ladder hammer kettle carpet pillow candle "
+    "bicycle camera printer keyboard jacket umbrella suitcase radio guitar wallet shelf bucket lantern"
+)
+_COLOURS = _words("red blue green black white yellow brown grey pink purple orange silver")
 _STATES = ("open", "closed", "paid", "sent", "late", "new", "cancelled", "delivered", "waiting", "ready", "returned")
-_MONTHS = "January February March April May June July August September October November December".split()
+_MONTHS = _words("January February March April May June July August September October November December")
 
 
 def _value(field: str, rng: random.Random) -> str:
@@ -446,9 +465,9 @@ _FIELDS = (
     ("Order", "number"), ("Order number", "number"), ("Invoice", "code"), ("Customer", "name"), ("Name", "name"),
     ("Author", "name"), ("Patient", "name"), ("Contact", "name"), ("City", "city"), ("Place", "city"),
     ("Destination", "city"), ("Product", "thing"), ("Item", "thing"), ("Colour", "colour"), ("Status", "state"),
-    ("Date", "date"), ("Due date", "day"), ("Creation date", "day"), ("Price", "price"), ("Total", "price"), ("Email", "mail"),
-    ("Phone", "phone"), ("Room", "number"), ("Quantity", "number"), ("Code", "code"), ("Reference", "code"),
-    ("Discount", "share"), ("Ticket", "code"), ("Manager", "name"), ("Account", "number"),
+    ("Date", "date"), ("Due date", "day"), ("Creation date", "day"), ("Price", "price"), ("Total", "price"),
+    ("Email", "mail"), ("Phone", "phone"), ("Room", "number"), ("Quantity", "number"), ("Code", "code"),
+    ("Reference", "code"), ("Discount", "share"), ("Ticket", "code"), ("Manager", "name"), ("Account", "number"),
 )  # fmt: skip
 
 
@@ -471,8 +490,8 @@ def fields(rng: random.Random) -> Row:
     for name, value in rng.sample(pairs, min(len(pairs), rng.randint(1, 4))):
         low = name.lower()
         form = rng.choice((
-            f"What is the {low}?", f"What is the {low}?", f"Give the {low}.", f"Which {low} is given?", f"Copy the {low}.",
-            f"Extract the {low}.", f"{name}?", f"State the {low}.",
+            f"What is the {low}?", f"What is the {low}?", f"Give the {low}.", f"Which {low} is given?",
+            f"Copy the {low}.", f"Extract the {low}.", f"{name}?", f"State the {low}.",
         ))  # fmt: skip
         questions.append(Question(form, value))
     if rng.random() < 0.1:
@@ -508,7 +527,14 @@ def listing(rng: random.Random) -> Row:
 
 Maker = Callable[[Material, list[Material], random.Random], "list[Question] | None"]
 #: Makers that need the passage in front, with their weights.
-_WITH_TEXT: tuple[tuple[Maker, int], ...] = ((quote, 36), (locate, 10), (gap, 10), (mention, 6), (title, 12), (choose, 18))
+_WITH_TEXT: tuple[tuple[Maker, int], ...] = (
+    (quote, 36),
+    (locate, 10),
+    (gap, 10),
+    (mention, 6),
+    (title, 12),
+    (choose, 18),
+)
 _WITHOUT_TEXT: tuple[Maker, ...] = (define, closed_gap)
 
 

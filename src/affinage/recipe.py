@@ -92,12 +92,18 @@ class Recipe(Settings):
     )
     bad_rows: Literal["error", "drop"] = setting("error", "A row that cannot be read: error, or drop and count it.")
     replay: float = setting(
-        0.0, "Share of the training tokens taken from the bundled general text, against forgetting.", ge=0, lt=1
+        0.0, "Share of the training tokens taken from general text, against forgetting.", ge=0, lt=1
+    )
+    replay_from: tuple[str, ...] = setting(
+        (), "Files of general text to replay. Derived: a part of the bundled text that is never scored.", public=False
     )
     initialise: Literal["pretrained", "random"] = setting(
         "pretrained", "Start from the model's weights, or from random ones of the same shape."
     )
-    weight_decay: float = setting(0.0, "AdamW's weight decay on matrices.", ge=0)
+    optimizer: Literal["adamw", "muon"] = setting(
+        "adamw", "adamw, or muon: orthogonalised momentum on the blocks' matrices, AdamW on the rest."
+    )
+    weight_decay: float = setting(0.0, "Weight decay on matrices.", ge=0)
     warmup: float = setting(0.05, "Share of the steps over which the learning rate rises.", ge=0, lt=1)
     schedule: Literal["cosine", "linear", "constant"] = setting("cosine", "How the learning rate falls afterwards.")
     final_rate: float = setting(0.1, "The last learning rate as a share of the peak.", ge=0, le=1)
@@ -114,7 +120,7 @@ class Recipe(Settings):
     trust_remote_code: bool = setting(False, "Run code that comes with the model. Off unless you trust it.", public=False)
     head: HeadSettings = setting(HeadSettings(), "Settings of the classification head.")
 
-    @field_validator("data", mode="before")
+    @field_validator("data", "replay_from", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str | Path) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,13 +30,23 @@ class AdaptedModel(nn.Module):
         network: a causal LM or an encoder.
         causal: whether tokens see only what stands before them (then right padding needs no mask).
         heads: layers of our own, by name.
+        dtype: numbers of the forward pass; weights that train stay float32.
     """
 
-    def __init__(self, network: Any, *, causal: bool, heads: dict[str, nn.Module] | None = None) -> None:
+    def __init__(
+        self,
+        network: Any,
+        *,
+        causal: bool,
+        heads: dict[str, nn.Module] | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
         self.network = network
         self.causal = causal
+        self.dtype = dtype
         self.heads = nn.ModuleDict(heads or {})
+        self.start_sums: dict[str, int] = {}  # checksums of what trains, taken when it was marked
 
     @property
     def plain(self) -> Any:
@@ -55,6 +66,18 @@ class AdaptedModel(nn.Module):
         """The stack of transformer blocks, from the embeddings up."""
         return find_blocks(self.plain)
 
+    @property
+    def virtual_tokens(self) -> int:
+        """How many learned positions a prompt-learning adapter puts in front of each row."""
+        config = getattr(self.network, "active_peft_config", None)
+        if config is None or not config.is_prompt_learning or self.network._adapters_disabled:
+            return 0
+        return int(config.num_virtual_tokens)
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """The context in which forward passes run: products in `dtype`, sums in float32."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
     def trainable_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Names and tensors that move, in a fixed order."""
         return ((name, tensor) for name, tensor in self.named_parameters() if tensor.requires_grad)
@@ -62,7 +85,8 @@ class AdaptedModel(nn.Module):
     def hidden(self, batch: Batch, layer: int | None = None) -> Tensor:
         """Hidden states (B, T, H): the last (normalised), or those after block `layer` (0: the embeddings)."""
         body, inputs, virtual = self._inputs(batch)
-        output = body(**inputs, use_cache=False, output_hidden_states=layer is not None)
+        with self.precision():
+            output = body(**inputs, use_cache=False, output_hidden_states=layer is not None)
         states: Tensor = output.last_hidden_state if layer is None else output.hidden_states[layer]
         return states[:, virtual:] if virtual else states
 
@@ -70,13 +94,12 @@ class AdaptedModel(nn.Module):
         """The body to call, its inputs, and how many virtual tokens an adapter put in front of each row."""
         mask = None if self.causal or bool(batch.mask_BT.all()) else batch.mask_BT.long()
         body = self.plain.base_model
-        config = getattr(self.network, "active_peft_config", None)
-        if config is None or not config.is_prompt_learning:
+        rows, virtual = batch.tokens_BT.shape[0], self.virtual_tokens
+        if not virtual:
             return body, {"input_ids": batch.tokens_BT, "attention_mask": mask}, 0
-        rows, virtual = batch.tokens_BT.shape[0], int(config.num_virtual_tokens)
         if mask is not None:
             mask = torch.cat([mask.new_ones(rows, virtual), mask], dim=1)
-        prompt = self.network.get_prompt(batch_size=rows)
+        prompt = self.network.get_prompt(batch_size=rows, task_ids=batch.tokens_BT.new_zeros(rows))
         if not isinstance(prompt, Tensor):  # keys and values for every block
             inputs = {"input_ids": batch.tokens_BT, "past_key_values": prompt, "attention_mask": mask}
             return body, inputs, 0
@@ -90,14 +113,16 @@ class AdaptedModel(nn.Module):
         rows, columns = (weights > 0).nonzero(as_tuple=True)
         hidden_NH = self.hidden(batch)[rows, columns]
         targets_N = batch.tokens_BT[rows, columns + 1]
-        return weighted_nll(hidden_NH, self.output_head, targets_N, weights[rows, columns])
+        with self.precision():
+            return weighted_nll(hidden_NH, self.output_head, targets_N, weights[rows, columns])
 
     @torch.no_grad()
     def row_scores(self, batch: Batch) -> RowScores:
         """Log-likelihood and hits of each row's learned tokens (weights count as 0 or 1 here)."""
         rows, columns = (batch.weights_BT[:, 1:] > 0).nonzero(as_tuple=True)
         hidden_NH = self.hidden(batch)[rows, columns]
-        nll_N, hits_N = token_nll(hidden_NH, self.output_head, batch.tokens_BT[rows, columns + 1])
+        with self.precision():
+            nll_N, hits_N = token_nll(hidden_NH, self.output_head, batch.tokens_BT[rows, columns + 1])
         zeros = torch.zeros(batch.tokens_BT.shape[0], dtype=torch.float64, device=nll_N.device)
         return RowScores(
             nll_B=zeros.index_add(0, rows, nll_N.double()),

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-CHUNK_BYTES = 32 * 2**20  # of float32 logits at a time
+CHUNK_BYTES = 4 * 2**20  # of float32 logits at a time
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,43 +3,98 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import nn
 
 from affinage.errors import InputError
-from affinage.models.adapted import AdaptedModel
+from affinage.models.adapted import AdaptedModel, find_blocks
+from affinage.models.adapters import Coverage, Wishes, attach, refuse
+from affinage.models.loading import Base
+from affinage.recipe import Recipe
 
 
-def freeze(model: AdaptedModel) -> None:
-    """Nothing moves."""
-    model.requires_grad_(False)
+def check_trainable(recipe: Recipe, train: str, base: Base, skeleton: Any, *, has_head: bool) -> None:
+    """Everything that can be refused about `train` before weights load.
+
+    Args:
+        skeleton: the base's network without memory.
+        has_head: whether the objective brings a head of its own.
+
+    Raises:
+        InputError: nothing would train, the model cannot take it, or a setting would have no effect.
+    """
+    blocks = parse_layers(recipe.layers, base.blocks)
+    if train == "head" and not has_head:
+        raise InputError("train = 'head': this objective has no head of its own to train", fix="use last:1")
+    if train == "head" and blocks is not None:
+        raise InputError("layers narrows what trains inside the model, and train = 'head' trains nothing there", fix="remove layers")
+    if parse_last(train, base.blocks) is not None and not top_blocks(train, base.blocks, blocks):
+        raise InputError(f"layers = {recipe.layers!r} leaves no block of {train} to train", fix="remove layers")
+    if not is_adapter(train):
+        _refuse_adapter_settings(recipe, train)
+        return
+    if recipe.initialise == "random":
+        raise InputError(f"train = {train!r} with initialise = random: the random base would be lost", fix="use train=full")
+    refuse(train, base, wishes_of(recipe, base.blocks), skeleton=skeleton)
 
 
-def mark_head(model: AdaptedModel, layers: set[int] | None) -> None:
-    """Only our heads move."""
-    _mark(model.heads)
+def count_trainable(recipe: Recipe, train: str, base: Base, skeleton: Any, *, classes: int = 0) -> int:
+    """How many parameters will move, heads of `classes` classes included (0: no head)."""
+    widths = [base.width, *[recipe.head.width] * (recipe.head.depth - 1), classes]
+    head = sum(a * b + b for a, b in zip(widths, widths[1:], strict=False)) if classes else 0
+    if is_adapter(train):
+        return head + refuse(train, base, wishes_of(recipe, base.blocks), skeleton=skeleton).trained
+    chosen = _chosen(skeleton, train, parse_layers(recipe.layers, base.blocks))
+    return head + sum(p.numel() for p in {id(p): p for module in chosen for p in module.parameters()}.values())
 
 
-def mark_full(model: AdaptedModel, layers: set[int] | None) -> None:
-    """Everything moves, or everything in the chosen blocks."""
-    _mark(model.heads)
-    if layers is None:
-        _mark(model.network)
-    for number, block in enumerate(model.blocks):
-        if layers is not None and number in layers:
-            _mark(block)
+def mark(model: AdaptedModel, recipe: Recipe, train: str) -> Coverage | None:
+    """Freeze the model, then let move what `train` names, and the heads; what moves is held in float32.
+
+    Returns what an adapter reaches; None for head, last:N and full.
+
+    Raises:
+        InputError: as `check_trainable`.
+    """
+    blocks = len(model.blocks)
+    coverage = None
+    if is_adapter(train):
+        coverage = attach(model, train, wishes_of(recipe, blocks))
+    else:
+        model.requires_grad_(False)
+        for module in [*_chosen(model.network, train, parse_layers(recipe.layers, blocks)), model.heads]:
+            for parameter in module.parameters():
+                parameter.requires_grad_(parameter.is_floating_point())
+    for _, parameter in model.trainable_parameters():
+        if parameter.dtype != torch.float32:
+            parameter.data = parameter.data.float()
+    model.start_sums = _sums(model)
+    return coverage
 
 
-def last(count: int) -> Callable[[AdaptedModel, set[int] | None], None]:
-    """The top `count` blocks move."""
+def unchanged(model: AdaptedModel) -> bool:
+    """Whether every tensor that trains still is what it was when it was marked."""
+    return model.start_sums == _sums(model)
 
-    def mark_last(model: AdaptedModel, layers: set[int] | None) -> None:
-        blocks = model.blocks
-        top = set(range(len(blocks) - count, len(blocks)))
-        mark_full(model, top if layers is None else top & layers)
 
-    return mark_last
+def is_adapter(train: str) -> bool:
+    """Whether `train` is a method of the adapter library (or is meant to be one)."""
+    return train not in ("head", "full") and not train.startswith("last")
+
+
+def wishes_of(recipe: Recipe, blocks: int) -> Wishes:
+    """What the recipe says about an adapter."""
+    layers = parse_layers(recipe.layers, blocks)
+    chosen = None if layers is None else frozenset(layers)
+    return Wishes(recipe.rank, recipe.alpha, recipe.targets, chosen, dict(recipe.adapter))
+
+
+def top_blocks(train: str, blocks: int, layers: set[int] | None) -> set[int]:
+    """The block numbers that `last:N` moves."""
+    top = set(range(blocks - (parse_last(train, blocks) or 0), blocks))
+    return top if layers is None else top & layers
 
 
 def parse_layers(text: str | None, blocks: int) -> set[int] | None:
@@ -76,7 +131,26 @@ def parse_last(train: str, blocks: int) -> int | None:
     return int(found[1])
 
 
-def _mark(module: nn.Module) -> None:
-    for parameter in module.parameters():
-        if parameter.is_floating_point():
-            parameter.requires_grad_(True)
+def _chosen(network: Any, train: str, layers: set[int] | None) -> list[nn.Module]:
+    """The modules of the network that head, last:N or full lets move."""
+    if train == "head":
+        return []
+    blocks = find_blocks(network)
+    if train == "full" and layers is None:
+        return [module for name, module in network.named_children() if name != "pooler"]  # no objective reads the pooler
+    numbers = layers if train == "full" and layers else top_blocks(train, len(blocks), layers)
+    return [blocks[number] for number in sorted(numbers)]
+
+
+def _refuse_adapter_settings(recipe: Recipe, train: str) -> None:
+    for key in ("rank", "alpha", "targets", "adapter"):
+        if getattr(recipe, key):
+            raise InputError(f"{key} is a setting of adapters, and train = {train!r} is none", fix=f"remove {key}, or use train=lora")
+
+
+def _sums(model: AdaptedModel) -> dict[str, int]:
+    """A checksum of each tensor that trains: its bits, added up."""
+    return {
+        name: int(tensor.detach().contiguous().view(torch.int32).sum(dtype=torch.int64))
+        for name, tensor in model.trainable_parameters()
+    }

@@ -61,7 +61,7 @@ def train(
             return
         rate = schedule(number)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("scale", 1.0)
         loss = _accumulate(model, objective, window)
         norm = _gradient_norm(parameters, clip)
         _refuse_broken(number, loss, norm, rate)

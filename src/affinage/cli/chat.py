@@ -1,0 +1,257 @@
+"""`affinage chat`: talk to a run or a model in the terminal, or feed it lines through a pipe."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from affinage.errors import InputError
+
+if TYPE_CHECKING:
+    from affinage.data.records import Message
+    from affinage.device import Machine
+    from affinage.generation.engine import Completion, LocalGenerator
+    from affinage.generation.sampling import Sampling
+    from affinage.models.adapted import AdaptedModel
+    from affinage.models.loading import Base
+
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # control codes: a model must not steer the terminal
+
+
+def chat(
+    run: Annotated[str, typer.Argument(help="A run folder, a model folder, a hub model, or `tiny`.")],
+    prompt: Annotated[str | None, typer.Option(help="Answer this and leave.")] = None,
+    system: Annotated[str | None, typer.Option(help="A system turn. Unset: the run's own.")] = None,
+    raw: Annotated[
+        bool | None,
+        typer.Option(help="Continue the text as it is, without a chat template. Unset: yes for `pretrain` runs."),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(help="Most tokens of an answer.")] = 256,
+    temperature: Annotated[float, typer.Option(help="0 always takes the most likely token.")] = 0.7,
+    top_p: Annotated[float, typer.Option(help="Draw among the most likely tokens that hold this share.")] = 0.95,
+    top_k: Annotated[int, typer.Option(help="Draw among so many most likely tokens; 0 is all.")] = 0,
+    stop: Annotated[list[str] | None, typer.Option(help="A text that ends the answer; may be given again.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same conversation and seed give the same answers.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object; the answers go to stderr.")] = False,
+) -> None:
+    """Talk to a run. `/reset` starts anew, `/quit` leaves, Ctrl-C stops an answer."""
+    from affinage.generation.sampling import Sampling
+
+    sampling = Sampling(max_tokens, temperature, top_p, top_k, tuple(stop or ()), seed)
+    conversation = open_conversation(run, sampling, system=system, raw=raw, device=device, threads=threads)
+    screen = Screen(sys.stderr if as_json else sys.stdout)
+    turns = _talk(conversation, screen, prompt)
+    if as_json:
+        print(json.dumps({"schema": 1, "model": run, "turns": turns}, ensure_ascii=False))
+
+
+@dataclass
+class Conversation:
+    """Turns so far, and how they become the model's next prompt.
+
+    Attributes:
+        generator: writes the answers.
+        sampling: how.
+        encode: all turns, the question to answer last, to token ids.
+        remembers: whether earlier turns belong to the prompt.
+    """
+
+    generator: LocalGenerator
+    sampling: Sampling
+    encode: Callable[[list[Message]], list[int]]
+    remembers: bool
+    messages: list[Message] = field(default_factory=list)
+
+    def ask(self, question: str) -> Generator[str, None, Completion]:
+        """Yield the answer's pieces, return its completion. What was said is remembered, also of a stopped answer.
+
+        Raises:
+            InputError: the conversation has outgrown the context; it then stays as it was.
+        """
+        from affinage.data.records import Message
+
+        asked = Message("user", question)
+        pieces: list[str] = []
+        try:
+            stream = self.generator.stream(self.encode([*self.messages, asked]), self.sampling)
+            with closing(stream):
+                while True:
+                    piece = next(stream)
+                    pieces.append(piece)
+                    yield piece
+        except StopIteration as end:
+            completion: Completion = end.value
+            self._remember(asked, completion.text)
+            return completion
+        except (GeneratorExit, KeyboardInterrupt):
+            self._remember(asked, "".join(pieces))
+            raise
+
+    def reset(self) -> None:
+        """Forget all turns."""
+        self.messages.clear()
+
+    def _remember(self, asked: Message, answer: str) -> None:
+        if self.remembers:
+            self.messages += [asked, type(asked)("assistant", answer.strip())]
+
+
+class Screen:
+    """Where answers and notes go: a terminal gets colours and a prompt, a pipe the bare text."""
+
+    def __init__(self, out: Any) -> None:
+        from rich.console import Console
+
+        self._out = out
+        self._console = Console(file=out, highlight=False)
+        self._notes = Console(stderr=True, highlight=False)
+        self.interactive = sys.stdin.isatty() and out.isatty()
+
+    def piece(self, text: str) -> None:
+        self._out.write(_UNSEEN.sub("", text) if self._out.isatty() else text)
+        self._out.flush()
+
+    def end(self) -> None:
+        self.piece("\n")
+
+    def note(self, text: str) -> None:
+        self._notes.print(text, style="dim", markup=False)
+
+    def questions(self) -> Iterator[str]:
+        """What the person types, or the lines of a pipe, until there are no more."""
+        if not self.interactive:
+            yield from (line.rstrip("\n") for line in sys.stdin)
+            return
+        self.note("/reset starts anew, /quit leaves, Ctrl-C stops an answer")
+        while True:
+            try:
+                yield self._console.input("[bold cyan]you>[/] ")
+            except (EOFError, KeyboardInterrupt):
+                self.end()
+                return
+
+
+def open_conversation(
+    name: str, sampling: Sampling, *, system: str | None, raw: bool | None, device: str | None, threads: int | None
+) -> Conversation:
+    """Load a run or a model and make it ready to talk.
+
+    Raises:
+        InputError: it does not exist, cannot write text, or is a classifier.
+    """
+    from affinage.data.rendering import Renderer
+    from affinage.device import machine
+    from affinage.generation.engine import LocalGenerator
+    from affinage.models.loading import open_base
+
+    base = open_base(name)
+    own_system, objective = _habits(base)
+    if raw is None:
+        raw = objective == "pretrain" or (base.run is None and not base.tokenizer.chat_template)
+    if raw and system is not None:
+        raise InputError("--system needs a chat template", fix="leave out --raw, or put the text into the prompt")
+    renderer = Renderer(
+        base.tokenizer,
+        system_prompt=own_system if system is None else system,
+        learn_from="completions",
+        context=base.context,
+        too_long="error",
+    )
+    stop_ids = _ends_of_text(base.tokenizer) if raw else set(renderer.stop_ids)
+    model = _load(base, machine(device, threads=threads))
+    pad = base.tokenizer.pad_token_id
+    generator = LocalGenerator(model, base.tokenizer, stop_ids=stop_ids, pad_id=pad or 0, context=base.context)
+    encode = _continuing(base.tokenizer) if raw else renderer.prompt
+    return Conversation(generator, sampling, encode, remembers=not raw)
+
+
+def _habits(base: Base) -> tuple[str | None, str | None]:
+    """System prompt and objective of a run; nothing for a bare model."""
+    if base.run is None:
+        return None, None
+    from affinage.runs import open_run
+
+    recipe = open_run(base.run).recipe
+    if recipe.objective == "classify":
+        raise InputError(f"{base.run} is a classifier, it does not write", fix=f"affinage predict {base.run} DATA --out F")
+    return recipe.system_prompt, recipe.objective
+
+
+def _load(base: Base, machine: Machine) -> AdaptedModel:
+    if base.run is not None:
+        from affinage.models.saving import load_run
+
+        model: AdaptedModel = load_run(base.run, machine)
+        return model
+    from affinage.models.adapted import AdaptedModel
+    from affinage.models.loading import load_network
+
+    return AdaptedModel(load_network(base, machine), causal=base.causal)
+
+
+def _continuing(tokenizer: Any) -> Callable[[list[Message]], list[int]]:
+    """Text to continue: BOS, where there is one, and the text's tokens, as raw text is trained on."""
+    from affinage.data.encoding import Encoder
+
+    encoder = Encoder(tokenizer, "")
+    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    return lambda messages: [*start, *encoder.encode([messages[-1].content])[0]]
+
+
+def _ends_of_text(tokenizer: Any) -> set[int]:
+    """EOS, and BOS: with it the next text begins."""
+    return {token for token in (tokenizer.eos_token_id, tokenizer.bos_token_id) if token is not None}
+
+
+def _talk(conversation: Conversation, screen: Screen, prompt: str | None) -> list[dict[str, Any]]:
+    """Answer `prompt`, or every question until the person leaves; what was said, for `--json`."""
+    turns = []
+    for question in screen.questions() if prompt is None else [prompt]:
+        if question.strip() == "/quit":
+            break
+        if question.strip() == "/reset":
+            conversation.reset()
+            screen.note("a new conversation")
+            continue
+        if prompt is None and not question.strip():
+            continue
+        try:
+            turns.append(_answer(conversation, screen, question))
+        except InputError as error:
+            if not screen.interactive or prompt is not None:
+                raise
+            screen.note(f"{error.message}\n/reset starts a new conversation")
+            continue
+        if turns[-1]["finish"] == "interrupted" and not screen.interactive:
+            break
+    return turns
+
+
+def _answer(conversation: Conversation, screen: Screen, question: str) -> dict[str, Any]:
+    """Show one answer as it comes; Ctrl-C ends it early."""
+    stream = conversation.ask(question)
+    said = ""
+    try:
+        with closing(stream):
+            while True:
+                piece = next(stream)
+                said += piece
+                screen.piece(piece)
+    except KeyboardInterrupt:
+        screen.end()
+        return {"prompt": question, "text": said, "finish": "interrupted"}
+    except StopIteration as end:
+        done: Completion = end.value
+        screen.end()
+        sizes = {"prompt_tokens": done.prompt_tokens, "tokens": len(done.tokens)}
+        return {"prompt": question, "text": done.text, "finish": done.finish, **sizes}

@@ -1,0 +1,237 @@
+"""Encodings of a frozen model: each distinct text goes through once, then heads train on the vectors alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affinage.data.batches import Batch, Row, by_length, collate
+from affinage.errors import InputError, RunError
+from affinage.models.adapted import AdaptedModel
+from affinage.models.heads import pool
+from affinage.store import ArrayCache, RowShelf, cache_key
+
+CODE_VERSION = 1  # raise it when the same model and text would give other vectors
+_SEGMENT = 2048  # texts between two writes to the cache: what an interrupted run keeps
+
+Vectors = NDArray[np.float32]
+
+
+class Encodings(NamedTuple):
+    """Vectors (R, H) in the rows' order; texts that went through the model, and rows for which that was avoided."""
+
+    vectors: Vectors
+    passes_done: int
+    passes_avoided: int
+
+
+def encode_rows(
+    model: AdaptedModel,
+    rows: Sequence[Row],
+    *,
+    pooling: str,
+    layer: int | None,
+    budget: int,
+    pad_id: int,
+    progress: Callable[[int, int], None] | None = None,
+    cache: ArrayCache | None = None,
+) -> Encodings:
+    """Pooled encodings of `rows`.
+
+    Args:
+        pooling: mean, last, first or max over a text's real tokens.
+        layer: which block's encodings (0: the embeddings; None or -1: the last).
+        budget: padded tokens in one forward pass.
+        progress: called with the texts done and the texts to do.
+        cache: vectors found there are not computed again; new ones are put there.
+
+    Raises:
+        InputError: the model has no such layer, or a row has no token.
+        RunError: the model gives encodings that are not numbers.
+    """
+    layer = checked_layer(model, layer)
+    if any(len(row) == 0 for row in rows):
+        raise InputError("a row has no token to encode", fix="drop the rows whose text is empty")
+    ids = [hashlib.blake2b(row.tokens_T.astype("<i4").tobytes(), digest_size=16).hexdigest() for row in rows]
+    first = {key: number for number, key in reversed(list(enumerate(ids)))}
+    shelf = cache.rows(_space(model, pooling, layer)) if cache else None
+    vectors: dict[str, Any] = dict(shelf.find(list(first))) if shelf else {}
+    missing = [number for key, number in first.items() if key not in vectors]
+    fresh = _Fresh(ids, shelf)
+    for numbers, encoded in _passes(model, [rows[number] for number in missing], pooling, layer, budget, pad_id):
+        fresh.add([missing[number] for number in numbers], encoded)
+        if progress:
+            progress(len(fresh.vectors), len(missing))
+    fresh.flush()
+    vectors |= fresh.vectors
+    width = int(model.plain.config.get_text_config().hidden_size)
+    stacked = np.stack([vectors[key] for key in ids]).astype(np.float32) if rows else np.zeros((0, width), np.float32)
+    return Encodings(stacked, len(missing), len(rows) - len(missing))
+
+
+def checked_layer(model: AdaptedModel, layer: int | None) -> int | None:
+    """`layer` counted from the bottom; None for the last one.
+
+    Raises:
+        InputError: the model has no such layer.
+    """
+    blocks = len(model.blocks)
+    if layer is None or layer in (-1, blocks):
+        return None
+    if not -blocks - 1 <= layer <= blocks:
+        raise InputError(f"head.layer = {layer}: the model has {blocks} blocks", fix=f"0 (embeddings) to {blocks}")
+    return layer % (blocks + 1)
+
+
+def fingerprint(model: AdaptedModel) -> str:
+    """Digest of everything inside the network that can change what it computes: weights, configuration, adapters."""
+    tensors = {**dict(model.network.named_parameters()), **dict(model.network.named_buffers())}
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool_of_threads:  # hashing frees the interpreter lock
+        digests = list(pool_of_threads.map(_tensor_digest, tensors.values()))
+    config = {k: v for k, v in model.plain.config.to_dict().items() if k not in ("_name_or_path", "use_cache")}
+    adapters = getattr(model.network, "peft_config", None) or {}
+    described = repr(sorted((name, sorted(vars(settings).items(), key=str)) for name, settings in adapters.items()))
+    return cache_key(sorted(zip(tensors, digests, strict=True)), repr(sorted(config.items())), described)
+
+
+class EncodedBatches:
+    """Shuffled batches of cached encodings over several epochs; the position can be saved and restored.
+
+    The batches carry no tokens; `extras` holds `encodings` (B, H) and `targets` (B,).
+
+    Args:
+        encodings: the training rows' vectors (R, H).
+        targets: class index of each (R,).
+        batch_rows: rows of one batch.
+        epochs: passes over the rows; a fraction ends inside the last pass.
+        seed: epoch e is shuffled with (seed, e).
+    """
+
+    def __init__(
+        self, encodings: Vectors, targets: NDArray[Any], *, batch_rows: int, epochs: float, seed: int
+    ) -> None:
+        if len(encodings) != len(targets):
+            raise ValueError(f"{len(encodings)} encodings for {len(targets)} targets")
+        self.encodings = torch.from_numpy(np.array(encodings, dtype=np.float32))
+        self.targets = torch.from_numpy(np.array(targets, dtype=np.int64))
+        self.batch_rows = batch_rows
+        self.epochs = epochs
+        self.seed = seed
+        self.epoch = 0
+        self.position = 0
+
+    def groups(self, epoch: int) -> list[list[int]]:
+        """The row numbers of each batch of one epoch, in order."""
+        order = list(range(len(self.targets)))
+        random.Random(f"{self.seed}-{epoch}").shuffle(order)
+        count = -(-len(order) // self.batch_rows)
+        size = -(-len(order) // max(1, count))  # even batches: no last one of three rows
+        groups = [order[start : start + size] for start in range(0, len(order), max(1, size))]
+        share = min(1.0, self.epochs - epoch)
+        return groups[: max(1, round(share * len(groups)))]
+
+    def __iter__(self) -> Iterator[Batch]:
+        while self.epoch < self.epochs:
+            groups = self.groups(self.epoch)
+            while self.position < len(groups):
+                numbers = torch.tensor(groups[self.position])
+                self.position += 1
+                yield encoded_batch(self.encodings[numbers], self.targets[numbers])
+            self.epoch += 1
+            self.position = 0
+
+    def __len__(self) -> int:
+        """Batches in the whole run."""
+        return sum(len(self.groups(epoch)) for epoch in range(int(-(-self.epochs // 1))))
+
+    def seen(self) -> set[int]:
+        """Numbers of the rows that a batch has carried so far."""
+        seen: set[int] = set()
+        for epoch in range(self.epoch + 1):
+            groups = self.groups(epoch) if epoch < self.epochs else []
+            for group in groups if epoch < self.epoch else groups[: self.position]:
+                seen.update(group)
+        return seen
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch, self.position = int(state["epoch"]), int(state["position"])
+
+
+def encoded_batch(encodings_BH: Tensor, targets_B: Tensor) -> Batch:
+    """A batch without tokens: `extras` holds the encodings and the class indices."""
+    rows = len(targets_B)
+    return Batch(
+        tokens_BT=torch.zeros(rows, 0, dtype=torch.long),
+        weights_BT=torch.zeros(rows, 0),
+        mask_BT=torch.zeros(rows, 0, dtype=torch.bool),
+        extras={"encodings": encodings_BH, "targets": targets_B},
+    )
+
+
+class _Fresh:
+    """New vectors by text id, handed to the cache a segment at a time."""
+
+    def __init__(self, ids: list[str], shelf: RowShelf | None) -> None:
+        self.ids = ids
+        self.shelf = shelf
+        self.vectors: dict[str, Vectors] = {}
+        self._waiting: list[str] = []
+
+    def add(self, numbers: list[int], encoded: Vectors) -> None:
+        if not np.isfinite(encoded).all():
+            raise RunError("the model's encodings are not numbers", fix="try --set dtype=float32, or check the weights")
+        for number, vector in zip(numbers, encoded, strict=True):
+            self.vectors[self.ids[number]] = vector
+            self._waiting.append(self.ids[number])
+        if len(self._waiting) >= _SEGMENT:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.shelf and self._waiting:
+            self.shelf.put(self._waiting, np.stack([self.vectors[key] for key in self._waiting]))
+        self._waiting = []
+
+
+def _passes(
+    model: AdaptedModel, rows: list[Row], pooling: str, layer: int | None, budget: int, pad_id: int
+) -> Iterator[tuple[list[int], Vectors]]:
+    """Row numbers and vectors of each forward pass, longest rows first (what does not fit fails at once)."""
+    lengths = [len(row) for row in rows]
+    order = sorted(range(len(rows)), key=lambda number: -lengths[number])
+    training = model.training
+    model.eval()
+    try:
+        for numbers in by_length(lengths, order, budget):
+            batch = collate([rows[number] for number in numbers], pad_id).to(model.device)
+            with torch.inference_mode():
+                encoded = pool(model.hidden(batch, layer), batch.mask_BT, pooling)
+            yield numbers, encoded.cpu().numpy()
+    finally:
+        model.train(training)
+
+
+def _space(model: AdaptedModel, pooling: str, layer: int | None) -> str:
+    import transformers
+
+    number_type = str(next(model.network.parameters()).dtype)
+    versions = [CODE_VERSION, torch.__version__, transformers.__version__]
+    return cache_key(fingerprint(model), pooling, layer, number_type, model.device.type, versions)
+
+
+def _tensor_digest(tensor: Tensor) -> str:
+    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    state = hashlib.blake2b(flat.numpy().data, digest_size=16)
+    state.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+    return state.hexdigest()

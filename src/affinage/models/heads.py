@@ -1,0 +1,126 @@
+"""The stack of dense layers that turns a model's encodings into classes, and the pooling before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from affinage.errors import InputError
+from affinage.recipe import HeadSettings
+
+CLASSIFIER = "classifier"  # the head's name on the model
+Pooling = Literal["mean", "last", "first", "max"]
+
+
+def pool(hidden_BTH: Tensor, mask_BT: Tensor, how: str) -> Tensor:
+    """One float32 vector per row (B, H) from the hidden states of its real tokens (right-padded)."""
+    if how == "first":
+        return hidden_BTH[:, 0].float()
+    if how == "last":
+        last_B = mask_BT.sum(dim=1).sub(1).clamp(min=0)
+        return hidden_BTH[torch.arange(len(last_B), device=last_B.device), last_B].float()
+    mask_BT1 = mask_BT.unsqueeze(-1)
+    if how == "max":
+        return hidden_BTH.float().masked_fill(~mask_BT1, -torch.inf).amax(dim=1)
+    if how == "mean":
+        total_BH = hidden_BTH.float().masked_fill(~mask_BT1, 0.0).sum(dim=1)
+        return total_BH / mask_BT.sum(dim=1, keepdim=True).clamp(min=1)
+    raise InputError(f"unknown pooling {how!r}", fix=f"one of {', '.join(get_args(Pooling))}")
+
+
+class ClassifierHead(nn.Module):
+    """Standardised encodings -> dense layers with GELU between them -> one logit per class.
+
+    The standardisation (`mean`, `std`) is fitted once on training encodings and saved with the weights, as is the
+    `temperature` that `probabilities` divides the logits by.
+
+    Args:
+        labels: the classes' names, in the order of the logits.
+        inputs: width H of the encodings.
+        settings: depth, width and dropout.
+        pooling: how a text's token encodings become one vector.
+        layer: which block's encodings (0: the embeddings; None: the last, normalised).
+    """
+
+    mean: Tensor
+    std: Tensor
+    temperature: Tensor
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        inputs: int,
+        settings: HeadSettings,
+        *,
+        pooling: str = "mean",
+        layer: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.labels = list(labels)
+        self.inputs = inputs
+        self.shape = settings
+        self.pooling = pooling
+        self.layer = layer
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("std", torch.ones(inputs))
+        self.register_buffer("temperature", torch.ones(()))
+        widths = [inputs, *[settings.width] * (settings.depth - 1), len(labels)]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.dropout = nn.Dropout(settings.dropout)
+        for dense in self.layers:
+            assert isinstance(dense, nn.Linear)
+            nn.init.zeros_(dense.bias)
+        # Small, so that training starts from even odds; not zero, so that a trained body gets a gradient at once.
+        nn.init.normal_(self.layers[-1].weight, std=0.02 / max(1.0, widths[-2] / 64) ** 0.5)  # type: ignore[arg-type]
+
+    def forward(self, encodings_BH: Tensor) -> Tensor:
+        """Logits (B, C), in float32 whatever the encodings' type, not yet divided by the temperature."""
+        features = (encodings_BH.to(self.mean.dtype) - self.mean) / self.std
+        for number, dense in enumerate(self.layers):
+            features = dense(self.dropout(features if number == 0 else nn.functional.gelu(features)))
+        return features
+
+    @torch.no_grad()
+    def probabilities(self, encodings_BH: Tensor) -> Tensor:
+        """Calibrated probabilities (B, C)."""
+        return torch.softmax(self(encodings_BH).float() / self.temperature, dim=-1)
+
+    @torch.no_grad()
+    def standardise(self, encodings_RH: Tensor) -> None:
+        """Fit the input standardisation on training encodings; a feature that never varies keeps its scale."""
+        values = encodings_RH.to(device=self.mean.device, dtype=torch.float64)
+        spread = values.std(dim=0, correction=0)
+        floor = 1e-6 * values.abs().amax(dim=0).clamp(min=1e-6)
+        self.mean.copy_(values.mean(dim=0))
+        self.std.copy_(torch.where(spread > floor, spread, torch.ones_like(spread)))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that `from_settings` needs to build the same head, as JSON values."""
+        return {
+            "labels": self.labels,
+            "inputs": self.inputs,
+            "depth": self.shape.depth,
+            "width": self.shape.width,
+            "dropout": self.shape.dropout,
+            "pooling": self.pooling,
+            "layer": self.layer,
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> ClassifierHead:
+        """An untrained head as `settings` describes it.
+
+        Raises:
+            InputError: a key is missing or of the wrong kind.
+        """
+        try:
+            shape = HeadSettings(**{key: settings[key] for key in ("depth", "width", "dropout")})
+            place = {"pooling": str(settings["pooling"]), "layer": settings["layer"]}
+            return cls([str(label) for label in settings["labels"]], int(settings["inputs"]), shape, **place)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"the head's settings are broken: {error}", fix="copy them again from the run") from None

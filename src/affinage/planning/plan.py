@@ -1,0 +1,162 @@
+"""The plan: the recipe with every derived value filled in, each with its reason in a few words."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from affinage.device import Machine
+from affinage.planning.estimator import Estimate, estimate
+from affinage.planning.rates import learning_rate
+from affinage.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What planning may know: all of it is cheap, none of it needs the weights."""
+
+    kind: str
+    objective: str
+    train: str
+    train_reason: str
+    lengths: Sequence[int]
+    learned_tokens: int
+    train_rows: int
+    held_out_rows: int
+    validation_rows: int
+    rows: int
+    parameters: int
+    trainable_parameters: int
+    width: int
+    vocabulary: int
+    blocks: int
+    model_context: int
+    random_start: bool
+    machine: Machine
+
+
+@dataclass(slots=True)
+class Plan:
+    """Settings with reasons, and what the run will cost. `settings[key]` is `(value, reason)`."""
+
+    facts: Facts
+    settings: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    cost: Estimate = field(default_factory=lambda: Estimate(0.0, 0))
+
+    def __getitem__(self, key: str) -> Any:
+        return self.settings[key][0]
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of plan.json."""
+        facts = self.facts
+        return {
+            "settings": {key: {"value": value, "reason": reason} for key, (value, reason) in self.settings.items()},
+            "data_kind": facts.kind,
+            "objective": facts.objective,
+            "train": facts.train,
+            "trainable_parameters": facts.trainable_parameters,
+            "parameters": facts.parameters,
+            "expected_seconds": round(self.cost.seconds, 1),
+            "expected_peak_bytes": self.cost.peak_bytes,
+        }
+
+    def lines(self, model: str, out: str) -> list[tuple[str, str]]:
+        """Six lines for people: (heading, text)."""
+        facts = self.facts
+        share = 100 * facts.trainable_parameters / max(1, facts.parameters)
+        learn = {"pretrain": "continue on raw text", "sft": "answer as in the data", "classify": "tell the labels apart"}
+        rows = f"{facts.train_rows:,} train + {facts.validation_rows:,} validation + {facts.held_out_rows:,} held out"
+        return [
+            ("learn", f"{facts.objective} ({learn[facts.objective]}) on {model}"),
+            ("data", f"{facts.rows:,} {facts.kind} rows: {rows}; {sum(facts.lengths):,} tokens, {facts.learned_tokens:,} learned from"),
+            ("train", f"{facts.train}: {facts.trainable_parameters:,} of {facts.parameters:,} weights move ({share:.3g} %)"),
+            ("steps", f"{self['steps']:,} of {self['batch_tokens']:,} tokens ({self['epochs']:g} passes), learning rate {self['learning_rate']:.2g}"),
+            ("cost", f"about {duration(self.cost.seconds)}, {self.cost.peak_bytes / 2**30:.1f} GiB on {facts.machine.device} ({facts.machine.threads} threads)"),
+            ("out", out),
+        ]
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(key)}</th><td>{html.escape(str(value))}</td>"
+            f"<td>{html.escape(reason)}</td></tr>"
+            for key, (value, reason) in self.settings.items()
+        )
+        return f"<table>{rows}</table>"
+
+
+def make_plan(recipe: Recipe, facts: Facts) -> Plan:
+    """Derive what the recipe leaves open."""
+    plan = Plan(facts)
+    settings = plan.settings
+    settings["objective"] = _given(recipe.objective, facts.objective, f"the data are {facts.kind} rows")
+    settings["train"] = _given(recipe.train, facts.train, facts.train_reason)
+    settings["context"] = _given(recipe.context, facts.model_context, "the model's own limit")
+    settings["epochs"] = _epochs(recipe, facts)
+    settings["batch_tokens"] = _given(recipe.batch_tokens, *_batch_tokens(facts, settings["epochs"][0]))
+    settings["micro_tokens"] = _given(recipe.micro_tokens, *_micro_tokens(facts, settings["batch_tokens"][0]))
+    accumulate = max(1, round(settings["batch_tokens"][0] / settings["micro_tokens"][0]))
+    settings["accumulate"] = (accumulate, "batch_tokens / micro_tokens")
+    settings["steps"] = _steps(recipe, facts, settings, accumulate)
+    steps = settings["steps"][0]
+    settings["learning_rate"] = _given(recipe.learning_rate, *learning_rate(facts, steps))
+    every = max(1, min(steps // 5 or 1, round(steps / max(1.0, settings["epochs"][0])) or 1))
+    settings["evaluate_every"] = _given(recipe.evaluate_every, every, "each pass, at least 5 times a run")
+    plan.cost = estimate(facts, micro_tokens=settings["micro_tokens"][0], epochs=settings["epochs"][0])
+    often = max(every, math.ceil(steps * 60 / max(60.0, plan.cost.seconds)))
+    settings["checkpoint_every"] = _given(recipe.checkpoint_every, often, "about once a minute, with an evaluation")
+    for key, value in (("device", facts.machine.device), ("dtype", facts.machine.dtype), ("threads", facts.machine.threads)):
+        settings[key] = _given(getattr(recipe, key), value, "the fastest exact choice here")
+    return plan
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `3 min`, `2.5 h`."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _given(asked: Any, derived: Any, reason: str) -> tuple[Any, str]:
+    return (derived, reason) if asked is None else (asked, "asked for")
+
+
+def _epochs(recipe: Recipe, facts: Facts) -> tuple[float, str]:
+    if recipe.epochs is not None:
+        return recipe.epochs, "asked for"
+    if recipe.steps is not None:
+        return float(recipe.steps), "a ceiling; steps decide"
+    if facts.objective == "classify":
+        return (60.0, "a head on cached encodings is cheap") if facts.train == "head" else (8.0, "labels need several passes")
+    tokens = sum(facts.lengths)
+    if facts.random_start:
+        return 1.0, "a random start learns from every new token"
+    for limit, epochs in ((100_000, 6.0), (1_000_000, 4.0), (10_000_000, 2.0)):
+        if tokens < limit:
+            return epochs, f"{tokens:,} tokens are few" if epochs > 2 else f"{tokens:,} tokens"
+    return 1.0, f"{tokens:,} tokens are plenty"
+
+
+def _batch_tokens(facts: Facts, epochs: float) -> tuple[int, str]:
+    """Enough steps to learn (about 100), within 1,024 to 16,384 tokens."""
+    tokens = sum(facts.lengths) * epochs
+    wish = 2 ** round(math.log2(max(1.0, tokens / 100)))
+    return max(min(max(wish, 1024), 16384), min(max(facts.lengths, default=1), 16384)), "about 100 steps or more"
+
+
+def _micro_tokens(facts: Facts, batch_tokens: int) -> tuple[int, str]:
+    roof = 4096 if facts.machine.device == "cpu" else 16384
+    return min(batch_tokens, max(roof, max(facts.lengths, default=1))), "fits the caches" if roof == 4096 else "fits the GPU"
+
+
+def _steps(recipe: Recipe, facts: Facts, settings: dict[str, tuple[Any, str]], accumulate: int) -> tuple[int, str]:
+    if recipe.steps is not None:
+        return recipe.steps, "asked for"
+    if facts.train == "head" and facts.objective == "classify":
+        rows = max(32, min(256, facts.train_rows // 8))
+        return max(1, round(settings["epochs"][0] * math.ceil(facts.train_rows / rows))), f"batches of {rows} encodings"
+    micro = settings["micro_tokens"][0]
+    batches = max(1, round(1.03 * sum(facts.lengths) / micro * settings["epochs"][0]))
+    return max(1, math.ceil(batches / accumulate)), "passes x tokens / batch_tokens"

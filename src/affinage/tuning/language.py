@@ -1,0 +1,172 @@
+"""The language objectives' part of a run: blocks and chats scored by the likelihood of their learned tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from affinage.data.batches import Batches, Row
+from affinage.data.load import load_records
+from affinage.data.records import Chat, Message, Text
+from affinage.data.rendering import Renderer
+from affinage.evaluation.comparison import Evaluation, compare_language
+from affinage.evaluation.forgetting import forgetting, general_records
+from affinage.evaluation.language import LanguageScores, score_language
+from affinage.generation.engine import LocalGenerator
+from affinage.generation.sampling import Sampling
+from affinage.models.adapted import AdaptedModel
+from affinage.objectives.base import Objective
+from affinage.training.reporting import Reporter
+from affinage.tuning.prepare import Prepared
+from affinage.wiring import make_objective
+
+SAMPLE_TOKENS = 80
+OPENING = 240  # characters of a held-out text that a sample goes on from
+
+
+class LanguageWork:
+    """See `affinage.tuning.work.Work`; scores are per record, summed over its rows."""
+
+    def __init__(self, prepared: Prepared, reporter: Reporter) -> None:
+        self.prepared = prepared
+        self.reporter = reporter
+        self.objective: Objective = make_objective(prepared.objective, prepared.recipe)
+        self.budget = 2 * int(prepared.plan["micro_tokens"])
+
+    def heads(self) -> dict[str, nn.Module]:
+        return {}
+
+    def batches(self, model: AdaptedModel, numbers: Sequence[int]) -> Batches:
+        rows = self.prepared.rows_at(numbers)
+        plan, recipe = self.prepared.plan, self.prepared.recipe
+        rows = rows + self._replay(rows)
+        pad = self.prepared.renderer.pad_id
+        return Batches(rows, budget=plan["micro_tokens"], pad_id=pad, epochs=plan["epochs"], seed=recipe.seed)
+
+    def validation_loss(self, model: AdaptedModel) -> float:
+        return self._score_rows(model, self.prepared.rows_on("validation"), "validating").loss
+
+    def settle(self, model: AdaptedModel) -> None:
+        return
+
+    def score(self, model: AdaptedModel, numbers: Sequence[int]) -> LanguageScores:
+        rows = self.prepared.rows_at(numbers)
+        return by_record(self._score_rows(model, rows, "scoring"), rows)
+
+    def join(self, parts: Sequence[LanguageScores]) -> LanguageScores:
+        return LanguageScores(
+            nll_R=np.concatenate([part.nll_R for part in parts]),
+            tokens_R=np.concatenate([part.tokens_R for part in parts]),
+            bytes_R=np.concatenate([part.bytes_R for part in parts]),
+            hits_R=np.concatenate([part.hits_R for part in parts]),
+        )
+
+    def general(self, model: AdaptedModel) -> LanguageScores:
+        return score_general(model, self.prepared.renderer, self.budget)
+
+    def sample_prompts(self) -> list[tuple[str, str]]:
+        chosen = self.prepared.records_on("held_out")[: self.prepared.recipe.samples]
+        return [(_shown_prompt(record), _shown_reference(record)) for record in chosen]
+
+    def samples(self, model: AdaptedModel) -> list[str]:
+        renderer = self.prepared.renderer
+        chosen = self.prepared.records_on("held_out")[: self.prepared.recipe.samples]
+        prompts = [sample_ids(renderer, record) for record in chosen]
+        room = min(SAMPLE_TOKENS, renderer.context // 4)
+        prompts = [ids[-(renderer.context - room - 1) :] for ids in prompts]  # shown samples only, never scored
+        generator = LocalGenerator(
+            model, renderer.tokenizer, stop_ids=set(renderer.stop_ids), pad_id=renderer.pad_id, context=renderer.context
+        )
+        return [done.text for done in generator.generate(prompts, Sampling(max_tokens=room))] if prompts else []
+
+    def compare(
+        self, before: LanguageScores | None, after: LanguageScores, general: tuple[Any, Any] | None
+    ) -> Evaluation:
+        assert before is not None  # a language model can always be asked
+        unigram = unigram_scores(self.prepared.rows_on("train"), self._held_out_rows(), self.prepared.base.vocabulary)
+        return compare_language(
+            before, after, baselines={"unigram": unigram}, forgetting=forgetting(*general) if general else None
+        )
+
+    def extras(self, model: AdaptedModel) -> dict[str, Any]:
+        return {}
+
+    def _held_out_rows(self) -> list[Row]:
+        numbers = [n for part in self.prepared.folds for n in part] or self.prepared.sides["held_out"]
+        return self.prepared.rows_at(numbers)
+
+    def _score_rows(self, model: AdaptedModel, rows: Sequence[Row], what: str) -> LanguageScores:
+        with self.reporter.stage(what, len(rows)) as advance:
+            return score_language(
+                model, rows, budget=self.budget, pad_id=self.prepared.renderer.pad_id,
+                progress=lambda done, total: advance(done),
+            )  # fmt: skip
+
+    def _replay(self, rows: Sequence[Row]) -> list[Row]:
+        """General rows that make up the recipe's share of the training tokens, repeated as often as needed."""
+        recipe = self.prepared.recipe
+        if not recipe.replay:
+            return []
+        texts = load_records(recipe.replay_from).records if recipe.replay_from else general_records("replay")
+        general, _ = self.prepared.renderer.rows(texts)
+        wanted = recipe.replay / (1 - recipe.replay) * sum(len(row) for row in rows)
+        chosen: list[Row] = []
+        while general and wanted > 0:
+            for row in general:
+                if wanted <= 0:
+                    break
+                chosen.append(row)
+                wanted -= len(row)
+        return chosen
+
+
+def by_record(scores: LanguageScores, rows: Sequence[Row]) -> LanguageScores:
+    """Sums over the rows of one record: the record is the unit that was sampled."""
+    numbers: dict[str, int] = {}
+    index = np.array([numbers.setdefault(row.record_id, len(numbers)) for row in rows], dtype=np.int64)
+    total = lambda values: np.bincount(index, weights=values, minlength=len(numbers))  # noqa: E731
+    return LanguageScores(
+        nll_R=total(scores.nll_R), tokens_R=total(scores.tokens_R), bytes_R=total(scores.bytes_R), hits_R=total(scores.hits_R)
+    )
+
+
+def score_general(model: AdaptedModel, renderer: Renderer, budget: int) -> LanguageScores:
+    """The bundled general text, as one score a passage."""
+    rows, _ = renderer.rows(general_records("measure"))
+    return by_record(score_language(model, rows, budget=budget, pad_id=renderer.pad_id), rows)
+
+
+def unigram_scores(train: Sequence[Row], held_out: Sequence[Row], vocabulary: int) -> LanguageScores:
+    """Token frequencies of the training rows (add one): what knowing no context at all gives."""
+    counts = np.ones(vocabulary)
+    for row in train:
+        counts += np.bincount(row.tokens_T[row.weights_T > 0], minlength=vocabulary)[:vocabulary]
+    nll_V = -np.log(counts / counts.sum())
+    best = int(counts.argmax())
+    learned = [row.tokens_T[row.weights_T > 0] for row in held_out]
+    scores = LanguageScores(
+        nll_R=np.array([nll_V[tokens].sum() for tokens in learned]),
+        tokens_R=np.array([float(len(tokens)) for tokens in learned]),
+        bytes_R=np.array([float(row.learned_bytes) for row in held_out]),
+        hits_R=np.array([float((tokens == best).sum()) for tokens in learned]),
+    )
+    return by_record(scores, held_out)
+
+
+def sample_ids(renderer: Renderer, record: Any) -> list[int]:
+    """What a sample starts from: the prompt of a chat, or the opening of a text."""
+    if isinstance(record, Chat):
+        return renderer.prompt(record.prompt or (Message("user", ""),))
+    row = renderer.text(Text(text=record.text[:OPENING]))[0].tokens_T.tolist()
+    return row[:-1] if row and row[-1] in renderer.stop_ids else row
+
+
+def _shown_prompt(record: Any) -> str:
+    return "\n".join(f"{m.role}: {m.content}" for m in record.prompt) if isinstance(record, Chat) else record.text[:OPENING]
+
+
+def _shown_reference(record: Any) -> str:
+    return record.reference if isinstance(record, Chat) else record.text[OPENING : 2 * OPENING]

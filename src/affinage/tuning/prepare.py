@@ -1,0 +1,225 @@
+"""Everything before the weights load: data in, split, rendered, planned; every refusal happens here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from affinage.data.batches import Row
+from affinage.data.ledger import Drop, Ledger
+from affinage.data.load import Loaded, load_records
+from affinage.data.records import Labelled, Record, Text, digest
+from affinage.data.rendering import Renderer
+from affinage.data.sections import into_sections
+from affinage.data.splits import folds as make_folds
+from affinage.data.splits import split as make_split
+from affinage.device import Machine, machine
+from affinage.errors import InputError
+from affinage.models.loading import Base, open_base
+from affinage.models.trainables import check_trainable, count_trainable
+from affinage.planning.plan import Facts, Plan, make_plan
+from affinage.recipe import Recipe
+from affinage.wiring import OBJECTIVE_TABLE, choose_objective, choose_train
+
+FEW_ROWS = 100  # fewer are cross-validated
+HELD_OUT_CEILING = 1000
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A run that is ready to start. `rows[side]` are the rendered rows of train, validation and held_out."""
+
+    recipe: Recipe
+    objective: str
+    train: str
+    base: Base
+    machine: Machine
+    renderer: Renderer
+    records: list[Record]
+    read: int
+    drops: list[Drop]
+    layouts: dict[str, str]
+    notes: list[str]
+    labels: list[str]
+    rows_of: dict[str, list[Row]]
+    sides: dict[str, list[int]]
+    plan: Plan
+    folds: list[list[int]] = field(default_factory=list)
+
+    @property
+    def language(self) -> bool:
+        """Scored by next-token likelihood (else by its own head)."""
+        return OBJECTIVE_TABLE[self.objective].language
+
+    def records_on(self, side: str) -> list[Record]:
+        """The records of train, validation or held_out."""
+        return [self.records[number] for number in self.sides[side]]
+
+    def rows_on(self, side: str) -> list[Row]:
+        """The rendered rows of train, validation or held_out."""
+        return self.rows_at(self.sides[side])
+
+    def rows_at(self, numbers: Sequence[int]) -> list[Row]:
+        """The rendered rows of some records."""
+        return [row for number in numbers for row in self.rows_of[self.records[number].id]]
+
+    def ledger(self, reached: set[str]) -> Ledger:
+        """What became of every row; `reached` holds the ids of records that a batch has carried."""
+        train = self.records_on("train")
+        trained = [record for record in train if record.id in reached]
+        rows = self.rows_on("train")
+        counts = Counter(drop.reason for drop in self.drops)
+        ledger = Ledger(
+            read=self.read,
+            trained=len(trained),
+            not_reached=len(train) - len(trained),
+            validation=len(self.sides["validation"]),
+            held_out=len(self.sides["held_out"]),
+            dropped=dict(counts),
+            truncated_tokens=sum(row.truncated for rows in self.rows_of.values() for row in rows),
+            tokens=sum(len(row) for row in rows),
+            learned_tokens=sum(row.learned for row in rows),
+        )
+        ledger.check()
+        return ledger
+
+    @property
+    def data_digest(self) -> str:
+        """Changes when the data change: a resumed run must meet the same rows."""
+        return digest([record.id for record in self.records])
+
+
+def prepare(recipe: Recipe) -> Prepared:
+    """Read, check, split, render and plan.
+
+    Raises:
+        InputError: anything is wrong with the recipe, the data or the model; nothing has been written yet.
+    """
+    if not recipe.data:
+        raise InputError("no data given", fix="affinage tune FILE, or `data:` in the recipe")
+    loaded = load_records(recipe.data, columns=recipe.columns, bad_rows=recipe.bad_rows)
+    objective = choose_objective(recipe, type(loaded.records[0]))
+    base = open_base(recipe.model, trust_remote_code=recipe.trust_remote_code)
+    if OBJECTIVE_TABLE[objective].language and not base.causal:
+        raise InputError(f"{recipe.model!r} is an encoder: it cannot learn to write", fix="use objective classify, or a causal model")
+    skeleton = base.skeleton()
+    parameters = sum(tensor.numel() for tensor in skeleton.parameters())
+    train, reason = choose_train(recipe, objective, parameters)
+    check_trainable(recipe, train, base, skeleton, has_head=not OBJECTIVE_TABLE[objective].language)
+    records, read = _records(loaded, objective)
+    here = machine(recipe.device, recipe.dtype, recipe.threads)
+    renderer = make_renderer(recipe, base)
+    labels = _labels(records) if objective == "classify" else []
+    rows, drops = renderer.rows(records, {label: float(n) for n, label in enumerate(labels)} or None)
+    rows_of: dict[str, list[Row]] = {}
+    for row in rows:
+        rows_of.setdefault(row.record_id, []).append(row)
+    kept = [record for record in records if record.id in rows_of]
+    if not kept:
+        raise InputError("no row is left after rendering", fix="`affinage inspect DATA` shows why each row was dropped")
+    sides, parts = _sides(kept, recipe)
+    chosen = [row for number in sides["train"] for row in rows_of[kept[number].id]]
+    facts = Facts(
+        kind=kept[0].kind,
+        objective=objective,
+        train=train,
+        train_reason=reason,
+        lengths=[len(row) for row in chosen],
+        learned_tokens=sum(row.learned for row in chosen),
+        train_rows=len(sides["train"]),
+        held_out_rows=len(sides["held_out"]),
+        validation_rows=len(sides["validation"]),
+        rows=read,
+        parameters=parameters,
+        trainable_parameters=count_trainable(recipe, train, base, skeleton, classes=len(labels)),
+        width=base.width,
+        vocabulary=base.vocabulary,
+        blocks=base.blocks,
+        model_context=base.context,
+        random_start=recipe.initialise == "random",
+        machine=here,
+    )
+    return Prepared(
+        recipe=recipe,
+        objective=objective,
+        train=train,
+        base=base,
+        machine=here,
+        renderer=renderer,
+        records=kept,
+        read=read,
+        drops=[*loaded.drops, *drops],
+        layouts=loaded.layouts,
+        notes=loaded.notes,
+        labels=labels,
+        rows_of=rows_of,
+        sides=sides,
+        plan=make_plan(recipe, facts),
+        folds=parts,
+    )
+
+
+def make_renderer(recipe: Recipe, base: Base) -> Renderer:
+    """The renderer of a run: the base's tokenizer under the recipe's settings.
+
+    Raises:
+        InputError: the context asked for is longer than the model takes.
+    """
+    if recipe.context and recipe.context > base.context:
+        raise InputError(f"context = {recipe.context}: the model takes at most {base.context} tokens")
+    return Renderer(
+        base.tokenizer,
+        system_prompt=recipe.system_prompt,
+        learn_from=recipe.learn_from,
+        context=recipe.context or base.context,
+        too_long=recipe.too_long,
+    )
+
+
+def _records(loaded: Loaded, objective: str) -> tuple[list[Record], int]:
+    """Records to render, and the rows that the ledger counts (sections of a few long texts count each)."""
+    texts = [record for record in loaded.records if isinstance(record, Text)]
+    if objective != "pretrain" or len(texts) != len(loaded.records):
+        return loaded.records, loaded.read
+    sections = {section.id: section for section in into_sections(texts)}
+    return list(sections.values()), len(sections) + len(loaded.drops)
+
+
+def _labels(records: Sequence[Record]) -> list[str]:
+    counts = Counter(record.label for record in records if isinstance(record, Labelled))
+    if len(counts) < 2:
+        raise InputError(f"there is one label only ({next(iter(counts), '')!r}): nothing to tell apart")
+    alone = [label for label, count in counts.items() if count == 1]
+    if alone:
+        named = ", ".join(repr(label) for label in alone[:5])
+        raise InputError(
+            f"{len(alone)} labels are seen once only ({named}): they cannot be both learned and held out",
+            fix="add rows of these labels, merge them into others, or remove them",
+        )
+    return sorted(counts)
+
+
+def _sides(records: Sequence[Record], recipe: Recipe) -> tuple[dict[str, list[int]], list[list[int]]]:
+    count = len(records)
+    wanted = recipe.folds if recipe.folds is not None else (5 if count < FEW_ROWS and recipe.held_out is None else 1)
+    keys = len({record.split_key for record in records})
+    if wanted > 1 and keys >= 2 * wanted:
+        parts = make_folds(records, wanted, recipe.seed)
+        rest = sorted({*range(count)} - {*parts[0]})
+        validation = rest[:: max(2, len(rest) // max(1, count // 10))] if recipe.validation != 0 else []
+        sides = {"held_out": parts[0], "validation": validation, "train": sorted({*rest} - {*validation})}
+        return sides, parts
+    share = min(0.2 * count, max(100.0, 0.05 * count), HELD_OUT_CEILING)
+    held_out = recipe.held_out if recipe.held_out is not None else float(max(1, round(share)))
+    validation_rows = recipe.validation if recipe.validation is not None else float(max(1, round(share / 2)))
+    if count < 4 and recipe.held_out is None:
+        raise InputError(f"{count} rows are too few to hold any out", fix="add rows, or --set held_out=0 --set validation=0 to go without proof")
+    found = make_split(records, held_out=held_out, validation=validation_rows, seed=recipe.seed)
+    return {"train": found.train, "validation": found.validation, "held_out": found.held_out}, []
+
+
+def describe(prepared: Prepared) -> dict[str, Any]:
+    """What `environment.json` records besides versions: the data and how they were read."""
+    return {"data": prepared.layouts, "data_digest": prepared.data_digest, "notes": prepared.notes}

@@ -1,0 +1,220 @@
+"""One run from end to end: prepare, score the untouched base, train, score again, save, explain."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from affinage.data.ledger import write_dropped
+from affinage.device import peak_memory, seed_everything
+from affinage.errors import InputError, RunError
+from affinage.evaluation.comparison import Evaluation
+from affinage.models.adapted import AdaptedModel
+from affinage.models.fingerprints import fingerprint
+from affinage.models.loading import load_network
+from affinage.models.saving import save_model
+from affinage.models.trainables import mark
+from affinage.planning.plan import duration
+from affinage.recipe import Recipe
+from affinage.reports.card import write_card
+from affinage.reports.html import write_report
+from affinage.runs import Run, create_run, free_name, open_run, write_json
+from affinage.training.reporting import Reporter, Silent
+from affinage.tuning.environment import environment
+from affinage.tuning.fit import Fit, Fitted
+from affinage.tuning.prepare import Prepared, prepare
+from affinage.tuning.work import Work, make_work
+
+
+def tune(recipe: Recipe, *, reporter: Reporter | None = None) -> Run:
+    """Do what the recipe says and return the finished run.
+
+    Raises:
+        InputError: the recipe, the data or the model is wrong (before anything is written).
+        RunError: the work failed; the last good checkpoint is kept in the run folder.
+    """
+    reporter = reporter or Silent()
+    if recipe.out is not None:
+        _refuse_used(recipe.out)
+    prepared = prepare(recipe)
+    folder = recipe.out or free_name(run_stem(prepared))
+    _show_plan(prepared, str(folder), reporter)
+    return _work(create_run(recipe, folder), prepared, reporter)
+
+
+def resume(folder: Path | str, *, reporter: Reporter | None = None) -> Run:
+    """Go on with a run that was stopped; it ends with the weights of one that never stopped.
+
+    Raises:
+        InputError: there is no such run, it is finished, or its data have changed.
+    """
+    reporter = reporter or Silent()
+    run = open_run(folder)
+    if run.finished:
+        raise InputError(f"{run.folder} is finished", fix=f"start another run from it with --model {run.folder}")
+    prepared = prepare(run.recipe)
+    _refuse_changed_data(run, prepared)
+    _replay_plan(run, prepared)
+    _show_plan(prepared, str(run.folder), reporter)
+    return _work(run, prepared, reporter)
+
+
+def plan_only(recipe: Recipe, *, reporter: Reporter | None = None) -> Prepared:
+    """Everything up to the plan; nothing is written and no weights are loaded."""
+    prepared = prepare(recipe)
+    _show_plan(prepared, str(recipe.out or free_name(run_stem(prepared))), reporter or Silent())
+    return prepared
+
+
+def run_stem(prepared: Prepared) -> str:
+    """`sft-tickets`: what a run is called when nobody says."""
+    first = Path(prepared.recipe.data[0].removeprefix("hub:"))
+    return f"{prepared.objective}-{first.name.split('.')[0] or 'data'}"
+
+
+def load_model(prepared: Prepared) -> AdaptedModel:
+    """The base, frozen, on the machine's device."""
+    seed_everything(prepared.recipe.seed)
+    network = load_network(prepared.base, prepared.machine, initialise=prepared.recipe.initialise)
+    model = AdaptedModel(network, causal=prepared.base.causal, dtype=prepared.machine.torch_dtype)
+    return model.requires_grad_(False)
+
+
+def _work(run: Run, prepared: Prepared, reporter: Reporter) -> Run:
+    began = time.perf_counter()
+    run.write("plan.json", prepared.plan.to_json())
+    run.write("environment.json", environment(prepared))
+    write_dropped(run.folder / "dropped.jsonl", prepared.drops)
+    work = make_work(prepared, reporter)
+    model = load_model(prepared)
+    numbers = [n for part in prepared.folds for n in part] or prepared.sides["held_out"]
+    before = work.score(model, numbers) if prepared.language and numbers else None
+    general = work.general(model)
+    samples = work.samples(model) if prepared.language else []
+    fitted, reached = _train(run.folder, prepared, work, model, reporter, prepared.sides["train"])
+    _save(run, prepared, work, model)
+    run.write("ledger.json", {k: v for k, v in prepared.ledger(reached).to_json().items() if k != "schema"})
+    after = [work.score(model, prepared.sides["held_out"])] if numbers else []
+    general_after = work.general(model)
+    _write_samples(run, work, model, samples)
+    for name, value in work.extras(model).items():
+        run.write(name, value)
+    del model
+    gc.collect()
+    after += [_fold(run, prepared, work, number, reporter) for number in range(1, len(prepared.folds))]
+    pair = (general, general_after) if general is not None and general_after is not None else None
+    evaluation = work.compare(before, work.join(after), pair) if numbers else None
+    return _explain(run, prepared, evaluation, fitted, time.perf_counter() - began, reporter)
+
+
+def _train(
+    folder: Path, prepared: Prepared, work: Work, model: AdaptedModel, reporter: Reporter, numbers: list[int]
+) -> tuple[Fitted, set[str]]:
+    """Mark what may move, train it on these records, settle. Also the ids of the records that were reached."""
+    seed_everything(prepared.recipe.seed)
+    for name, head in work.heads().items():
+        model.heads[name] = head.to(model.device)
+    mark(model, prepared.recipe, prepared.train, prepared.base)
+    batches = work.batches(model, numbers)
+    fitted = Fit(
+        recipe=prepared.recipe,
+        plan=prepared.plan,
+        model=model,
+        objective=work.objective,
+        batches=batches,
+        validate=(lambda: work.validation_loss(model)) if prepared.sides["validation"] else None,
+        folder=folder,
+        reporter=reporter,
+    ).run()
+    work.settle(model)
+    rows = prepared.rows_at(numbers)
+    return fitted, {rows[number].record_id for number in batches.seen() if number < len(rows)}
+
+
+def _fold(run: Run, prepared: Prepared, work: Work, number: int, reporter: Reporter) -> Any:
+    """Train on everything but one fold and score that fold."""
+    held_out = prepared.folds[number]
+    validation = set(prepared.sides["validation"]) - set(held_out)
+    train = [n for n in range(len(prepared.records)) if n not in validation and n not in set(held_out)]
+    folder = run.checkpoints / f"fold-{number}"
+    folder.mkdir(parents=True, exist_ok=True)
+    reporter.note(f"fold {number + 1} of {len(prepared.folds)}")
+    model = load_model(prepared)
+    _train(folder, prepared, work, model, reporter, train)
+    return work.score(model, held_out)
+
+
+def _save(run: Run, prepared: Prepared, work: Work, model: AdaptedModel) -> None:
+    save_model(model, prepared.base, run.model_folder, prepared.renderer.tokenizer)
+    run.write("fingerprint.json", fingerprint(prepared, model))
+
+
+def _write_samples(run: Run, work: Work, model: AdaptedModel, before: list[str]) -> None:
+    after = work.samples(model)
+    prompts = work.sample_prompts()
+    both = before or [""] * len(after)
+    rows = [
+        {"prompt": prompt, "reference": reference, "before": old, "after": new}
+        for (prompt, reference), old, new in zip(prompts, both, after, strict=True)
+    ]
+    write_json(run.folder / "samples.json", rows)
+
+
+def _explain(
+    run: Run, prepared: Prepared, evaluation: Evaluation | None, fitted: Fitted, seconds: float, reporter: Reporter
+) -> Run:
+    about = {"steps": fitted.steps, "best_step": fitted.best_step, "ended": fitted.ended, "seconds": round(seconds, 1)}
+    peak = peak_memory(prepared.machine.device)
+    result = evaluation.to_json() if evaluation else {"rows": 0, "sentence": "No rows were held out: nothing is proven."}
+    run.write("evaluation.json", {**result, "training": {**about, "peak_bytes": peak}})
+    write_card(run.folder)
+    write_report(run.folder)
+    if fitted.ended != "interrupted":
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
+    reporter.table("done", summary_lines(run, seconds, peak))
+    return run
+
+
+def summary_lines(run: Run, seconds: float, peak: int) -> list[tuple[str, str]]:
+    """The closing words: what changed, what it cost, where it lies."""
+    evaluation = run.evaluation
+    rows = [("result", str(evaluation["sentence"]))]
+    forgetting = evaluation.get("forgetting")
+    if forgetting:
+        rows.append(("general text", f"{forgetting['before']:.3f} -> {forgetting['after']:.3f} bits per byte"))
+    return [
+        *rows,
+        ("took", f"{duration(seconds)}, at most {peak / 2**30:.1f} GiB"),
+        ("run", f"{run.folder} (report: {run.folder / 'report.html'})"),
+    ]
+
+
+def _show_plan(prepared: Prepared, out: str, reporter: Reporter) -> None:
+    for note in prepared.notes:
+        reporter.note(f"note: {note}")
+    reporter.table("plan", prepared.plan.lines(prepared.recipe.model, out))
+
+
+def _refuse_used(folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder} already holds files", fix="name another --out, or --resume it if it was stopped")
+
+
+def _refuse_changed_data(run: Run, prepared: Prepared) -> None:
+    if not (run.folder / "environment.json").exists():
+        return
+    if run.read("environment.json").get("data_digest") != prepared.data_digest:
+        raise InputError(f"the data of {run.folder} have changed since it started", fix="put the data back, or start a new run")
+
+
+def _replay_plan(run: Run, prepared: Prepared) -> None:
+    """What was derived (or measured) when the run started stays as it was."""
+    if not (run.folder / "plan.json").exists():
+        return
+    for key, entry in run.plan["settings"].items():
+        prepared.plan.settings[key] = (entry["value"], entry["reason"])
+    if prepared.objective != run.plan["objective"]:
+        raise RunError(f"{run.folder} was planned for {run.plan['objective']}, not {prepared.objective}")
