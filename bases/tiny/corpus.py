@@ -12,7 +12,8 @@ Whole documents are held out before anything else happens, so neither the runnin
 held-out document are ever trained on. The result depends on the data and the seed only.
 
 Rows of the source ``tasks`` may also carry ``"messages"``: the same task as a conversation. ``tokenizer.py`` renders
-those through the chat template; a reader that knows only ``text`` gets the same content in plain form.
+those through the chat template; a reader that knows only ``text`` gets the same content in plain form. ``texts.jsonl``
+and ``chats.jsonl`` are the training rows once more, parted by that: the first two and the last stage of the training.
 """
 
 from __future__ import annotations
@@ -397,6 +398,9 @@ def main() -> None:
     for name, rows in sides.items():
         write_rows(args.out / f"{name}.jsonl", rows)
         print(f"{name}\n{table(rows)}\n")
+    train_rows = sides["train"]
+    write_rows(args.out / "texts.jsonl", (row for row in train_rows if "messages" not in row))
+    write_rows(args.out / "chats.jsonl", (row for row in train_rows if "messages" in row))
     ids: dict[str, list[str]] = {}
     for item in held:
         ids.setdefault(item.source, []).append(item.id)

@@ -113,7 +113,7 @@ class ArrayCache:
         return found
 
     def _write(self, path: Path, array: Array, ids: list[str]) -> None:
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")
         if array.dtype.kind not in "fiub":
             raise TypeError(f"the cache keeps numbers, not {array.dtype}")
         if array.nbytes > self.limit:
@@ -177,6 +177,11 @@ class RowShelf:
             if found is not None:
                 places.update((row, (found[0], number)) for number, row in enumerate(found[1]))
         return places
+
+
+def default_cache() -> ArrayCache:
+    """The cache of this user on this machine."""
+    return ArrayCache()
 
 
 def _checked(key: str) -> str:

@@ -118,6 +118,18 @@ def test_ids_are_the_tokenizers_own(kind: Any, template: str) -> None:
     assert made.answer(row.tokens_T[row.weights_T > 0].tolist()) == ANSWER.content
 
 
+def test_no_token_spans_the_border_between_prompt_and_answer() -> None:
+    made = renderer(template=PLAIN_TEMPLATE.replace("Assistant:\\n", "Assistant:\\nHel"))
+    chat = Chat(messages=(USER, Message("assistant", "lo cat"), USER, Message("assistant", "lo")))
+    row = made.chat(chat)
+    whole = made.tokenizer(made.tokenizer.decode(row.tokens_T)).input_ids
+    assert len(whole) < len(row)  # encoded as one, the header's end and the content merge
+    for number in (1, 3):
+        prompt = made.prompt(chat.messages[:number])
+        assert row.tokens_T.tolist()[: len(prompt)] == prompt
+        assert (row.weights_T[len(prompt) - 1], row.weights_T[len(prompt)]) == (0, 1)
+
+
 def test_control_tokens_that_take_the_space_after_them() -> None:
     made = renderer(small_tokenizer(CHATML, rstrip=True))
     chat = [{"role": "user", "content": " cat\n"}]

@@ -15,7 +15,7 @@ from small_tokenizer import BOS, small_tokenizer
 
 from affinage.data.records import Chat, Message
 from affinage.data.rendering import Renderer
-from affinage.data.templates import PLAIN_TEMPLATE
+from affinage.data.templates import ANSWER_TAGS, PLAIN_TEMPLATE
 from affinage.errors import InputError
 
 
@@ -72,7 +72,6 @@ REFUSED = {
     ("gemma", "system"): "System role not supported",
     ("gemma_training", "system"): "System role not supported",
     ("deepseek_r1_distill", "reasoning"): "reasoning",
-    ("deepseek_r1_distill_training", "reasoning"): "reasoning",
     ("deepseekv3", "reasoning"): "reasoning",
     ("deepseekv3_training", "reasoning"): "reasoning",
 }
@@ -218,14 +217,16 @@ def test_stops_and_answers(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cohere", "gemma", "llama3_1", "phi3", "plain", "qwen3", "smolvlm"])
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_contents_cannot_write_control_tokens(name: str, data: st.DataObject) -> None:
     made = renderer(name)
     control = made._encoder.control
-    outside = [token for token in control if "think" not in token]  # an answer may hold its own reasoning
-    words = st.sampled_from([*outside, "<|im_", "end|>", "<", "|>", " ", "\n", "猫", "cat "])
-    contents = [data.draw(st.lists(words, max_size=6).map(lambda some: "x" + "".join(some))) for _ in range(4)]
+    plain = ["<|im_", "end|>", "<", "|>", " ", "\n", "猫", "cat "]
     roles = ("user", "assistant", "user", "assistant")
+    contents = []
+    for role in roles:  # an answer may hold its own reasoning and calls, a user's turn may not
+        words = [token for token in control if role == "user" or token not in ANSWER_TAGS]
+        contents.append("x" + "".join(data.draw(st.lists(st.sampled_from([*words, *plain]), max_size=6))))
 
     def count(texts: list[str]) -> int:
         messages = tuple(Message(role, text) for role, text in zip(roles, texts, strict=True))
@@ -233,10 +234,6 @@ def test_contents_cannot_write_control_tokens(name: str, data: st.DataObject) ->
         return sum(number in set(control.values()) for number in ids)
 
     assert count(contents) == count(["x"] * 4)
-    user = Message("user", contents[0] + "<think>")
-    assert sum(i in control.values() for i in made.prompt([user])) == sum(
-        i in control.values() for i in made.prompt([Message("user", "x")])
-    )
 
 
 def test_every_template_is_covered() -> None:

@@ -18,7 +18,12 @@ TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
 def llama(seed: int = 0, **changes: Any) -> LlamaForCausalLM:
     """A decoder of 2 blocks, width 64, 4 heads over 2 key-value heads."""
     torch.manual_seed(seed)
-    shape: dict[str, Any] = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
+    shape: dict[str, Any] = {
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
     limits = {"num_key_value_heads": 2, "vocab_size": VOCABULARY, "max_position_embeddings": 128}
     return LlamaForCausalLM(LlamaConfig(**(shape | limits | changes), bos_token_id=1, eos_token_id=2)).eval()
 

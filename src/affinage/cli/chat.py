@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -42,7 +41,7 @@ def chat(
     seed: Annotated[int | None, typer.Option(help="The same conversation and seed give the same answers.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object; the answers go to stderr.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object; answers go to stderr.")] = False,
 ) -> None:
     """Talk to a run. `/reset` starts anew, `/quit` leaves, Ctrl-C stops an answer."""
     from affinage.generation.sampling import Sampling
@@ -102,7 +101,7 @@ class Conversation:
         self.messages.clear()
 
     def _remember(self, asked: Message, answer: str) -> None:
-        if self.remembers:
+        if self.remembers and answer.strip():  # a question without an answer would leave two questions in a row
             self.messages += [asked, type(asked)("assistant", answer.strip())]
 
 
@@ -183,7 +182,9 @@ def _habits(base: Base) -> tuple[str | None, str | None]:
 
     recipe = open_run(base.run).recipe
     if recipe.objective == "classify":
-        raise InputError(f"{base.run} is a classifier, it does not write", fix=f"affinage predict {base.run} DATA --out F")
+        raise InputError(
+            f"{base.run} is a classifier and cannot write", fix=f"affinage predict {base.run} DATA --out F"
+        )
     return recipe.system_prompt, recipe.objective
 
 

@@ -111,9 +111,7 @@ class LocalGenerator:
         """Most tokens of prompt and answer: what a prompt-learning adapter puts in front takes room as well."""
         return self._context - self.model.virtual_tokens
 
-    def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling | Sequence[Sampling]
-    ) -> list[Completion]:
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | Sequence[Sampling]) -> list[Completion]:
         """One completion of each prompt, in their order.
 
         A prompt that is given several times is read once and answered that many times: the n-th time it draws from
@@ -129,11 +127,9 @@ class LocalGenerator:
         """
         own = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
         answers = self._answers(prompts, own)
-        sizes = [len(answer.prompt) + answer.room for answer in answers]
-        order = sorted(range(len(answers)), key=lambda number: answers[number].prompt)  # equal prompts side by side
         with self._evaluating():
-            for group in by_length(sizes, order, self.batch_tokens):
-                for _ in self._write([answers[number] for number in group]):
+            for group in self._groups(answers):
+                for _ in self._write(group):
                     pass
         return [answer.completion() for answer in answers]
 
@@ -163,10 +159,24 @@ class LocalGenerator:
             answers.append(_Answer(number, prompt, sampling, _stream_of(sampling, prompt, copy), text, room))
         return answers
 
+    def _groups(self, answers: list[_Answer]) -> Iterator[list[_Answer]]:
+        """Answers to write together: of similar size, equal prompts side by side."""
+        sizes = [len(answer.prompt) + answer.room for answer in answers]
+        order = sorted(range(len(answers)), key=lambda number: answers[number].prompt)
+        pools = [order]
+        config = self.model.plain.config.get_text_config()
+        if self.model.virtual_tokens and getattr(config, "sliding_window", None):
+            # padding stands between virtual and real tokens, and a window counts it: let there be none
+            lengths = {len(answer.prompt) for answer in answers}
+            pools = [[number for number in order if len(answers[number].prompt) == length] for length in lengths]
+        for pool in pools:
+            for group in by_length(sizes, pool, self.batch_tokens):
+                yield [answers[number] for number in group]
+
     def _check(self, prompt: tuple[int, ...], number: int, count: int) -> None:
         which = f"prompt {number + 1} of {count}" if count > 1 else "the prompt"
         if not prompt:
-            raise InputError(f"{which} is empty", fix="a model without a start token needs at least one token to continue")
+            raise InputError(f"{which} is empty", fix="give at least one token to continue")
         if len(prompt) >= self.context:
             raise InputError(
                 f"{which} has {len(prompt)} tokens; the context of {self.context} leaves no room for an answer",

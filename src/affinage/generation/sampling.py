@@ -42,13 +42,17 @@ class Sampling:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        _check("max_tokens", self.max_tokens, _whole(self.max_tokens) and self.max_tokens >= 1, "a number from 1 up")
-        _check("temperature", self.temperature, _number(self.temperature) and self.temperature >= 0, "a number from 0 up")
-        _check("top_p", self.top_p, _number(self.top_p) and 0 < self.top_p <= 1, "a share above 0, at most 1")
-        _check("top_k", self.top_k, _whole(self.top_k) and self.top_k >= 0, "a number from 0 (all tokens) up")
-        _check("seed", self.seed, self.seed is None or (_whole(self.seed) and self.seed >= 0), "a number from 0 up")
-        texts = not isinstance(self.stop, str) and all(isinstance(text, str) and text for text in self.stop)
-        _check("stop", self.stop, texts, "a list of texts, none of them empty")
+        texts = isinstance(self.stop, tuple) and all(isinstance(text, str) and text for text in self.stop)
+        for name, holds, wanted in (
+            ("max_tokens", _whole(self.max_tokens) and self.max_tokens >= 1, "a whole number from 1 up"),
+            ("temperature", _number(self.temperature) and self.temperature >= 0, "a number from 0 up"),
+            ("top_p", _number(self.top_p) and 0 < self.top_p <= 1, "a share above 0, at most 1"),
+            ("top_k", _whole(self.top_k) and self.top_k >= 0, "a whole number from 0 (all tokens) up"),
+            ("seed", self.seed is None or (_whole(self.seed) and self.seed >= 0), "a whole number from 0 up"),
+            ("stop", texts, "a tuple of texts, none of them empty"),
+        ):
+            if not holds:
+                raise InputError(f"{name} = {getattr(self, name)!r}: expected {wanted}")
 
     @property
     def greedy(self) -> bool:
@@ -123,8 +127,3 @@ def _number(value: object) -> bool:
 
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _check(name: str, value: object, holds: bool, wanted: str) -> None:
-    if not holds:
-        raise InputError(f"{name} = {value!r}: expected {wanted}")

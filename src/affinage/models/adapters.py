@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +16,10 @@ from affinage.errors import InputError, nearest
 from affinage.models.adapted import AdaptedModel, find_blocks
 from affinage.models.loading import Base
 from affinage.models.methods import VIRTUAL_TOKENS, Method, Shapes, find_method
+from affinage.models.targets import find_modules, is_linear, patterns, sides, widening
 
 NEED_WEIGHTS = ("ADAMSS", "FROD", "SHIRA")  # they read the weights while they attach: no trial without memory
-NO_DATA = ("eva", "corda", "loftq", "lora_ga")  # ways to initialise that need data, which the library is given elsewhere
+STARTS = ("gaussian", "orthogonal", "olora", "pissa")  # ways to initialise LoRA that need no data of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,11 @@ def refuse(name: str, base: Base, wishes: Wishes, *, skeleton: Any = None) -> Co
     method = find_method(name)
     skeleton = skeleton if skeleton is not None else base.skeleton()
     if method.library not in NEED_WEIGHTS:
+        if method.library == "LORA":  # some ways to initialise decompose the weights
+            _check_options(_kind(method), name, method, wishes)
+            wishes = dataclasses.replace(wishes, options={**wishes.options, "init_lora_weights": True})
         return wrap(copy.deepcopy(skeleton), name, wishes, causal=base.causal)[1]
-    find_modules(skeleton, method, wishes)
+    find_modules(skeleton, method, wishes.targets, wishes.layers)
     chosen = range(base.blocks) if wishes.layers is None else wishes.layers
     first = dataclasses.replace(wishes, layers=None)
     one = wrap(_one_block(base), name, first, causal=base.causal)[1]
@@ -101,7 +104,7 @@ def wrap(network: Any, name: str, wishes: Wishes, *, causal: bool) -> tuple[Any,
     from peft import get_peft_model
 
     method = find_method(name)
-    modules = find_modules(network, method, wishes)
+    modules = find_modules(network, method, wishes.targets, wishes.layers)
     sizes = {key: sum(p.numel() for p in module.parameters()) for key, module in modules.items()}
     blocks = find_blocks(network)
     inside = {id(p): p.numel() for p in blocks.parameters()}
@@ -113,7 +116,8 @@ def wrap(network: Any, name: str, wishes: Wishes, *, causal: bool) -> tuple[Any,
     except (ValueError, TypeError, KeyError, NotImplementedError, AttributeError, ImportError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise InputError(
-            f"{name} cannot be attached to this {network.config.model_type} model: {reason}", fix="choose lora, or other options"
+            f"{name} cannot be attached to this {network.config.model_type} model: {reason}",
+            fix="choose lora, or other options",
         ) from None
     trained = sum(p.numel() for p in wrapped.parameters() if p.requires_grad)
     if trained == 0:
@@ -125,10 +129,7 @@ def make_config(
     network: Any, name: str, method: Method, wishes: Wishes, modules: dict[str, nn.Module], *, causal: bool
 ) -> Any:
     """The library's configuration object: defaults under the method's settings under what fits under the wishes."""
-    from peft import PeftType
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-
-    kind = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType[method.library]]
+    kind = _kind(method)
     _check_options(kind, name, method, wishes)
     settings = dict(method.settings) | _ranks(name, method, wishes, modules)
     fields = {field.name for field in dataclasses.fields(kind)}
@@ -139,74 +140,9 @@ def make_config(
     else:
         settings["target_modules"] = patterns(network, modules)
     if "feedforward_modules" in fields:
-        settings["feedforward_modules"] = patterns(network, _widening(modules)) or []
+        settings["feedforward_modules"] = patterns(network, widening(modules)) or []
     settings["task_type"] = "CAUSAL_LM" if causal else "FEATURE_EXTRACTION"
     return kind(**settings | wishes.options)
-
-
-def find_modules(network: Any, method: Method, wishes: Wishes) -> dict[str, nn.Module]:
-    """The modules that the method changes, by name; none for methods that stand beside the network.
-
-    Raises:
-        InputError: a target matches nothing, or the method takes no targets or layers.
-    """
-    if method.place in ("prompt", "attention"):
-        if wishes.targets or wishes.layers is not None:
-            given = "targets" if wishes.targets else "layers"
-            raise InputError(f"{method.library.lower()} acts on the whole model: it takes no {given}", fix=f"remove {given}")
-        return {}
-    if method.place == "embedding":
-        embedding = network.get_input_embeddings()
-        candidates = {name: module for name, module in network.named_modules() if module is embedding}
-    else:
-        fits = is_linear if method.place == "linear" else _is_norm
-        candidates = {name: module for name, module in network.named_modules() if fits(module)}
-    blocks = block_names(network)
-    if wishes.targets:
-        candidates = _named(network, candidates, wishes.targets)
-    elif method.place != "embedding":
-        candidates = {name: module for name, module in candidates.items() if _block_of(name, blocks) is not None}
-    if wishes.layers is not None:
-        candidates = {name: module for name, module in candidates.items() if _block_of(name, blocks) in wishes.layers}
-    if not candidates:
-        raise InputError("no module of the chosen layers can be adapted", fix=f"remove layers or targets, or choose of: {_endings(network)}")
-    return candidates
-
-
-def patterns(network: Any, modules: dict[str, nn.Module]) -> list[str] | str | None:
-    """`modules` as the library wants them: endings where these match nothing else, else an expression."""
-    if not modules:
-        return None
-    endings = sorted({name.rpartition(".")[2] for name in modules})
-    matched = {name for name, _ in network.named_modules() if name.rpartition(".")[2] in endings}
-    if matched == modules.keys():
-        return endings
-    blocks = block_names(network)
-    grouped: dict[str, list[int]] = {}
-    alone = []
-    for name in modules:
-        number = _block_of(name, blocks)
-        if number is None:
-            alone.append(re.escape(name))
-        else:
-            grouped.setdefault(name.removeprefix(f"{blocks}.{number}."), []).append(number)
-    shared: dict[tuple[int, ...], list[str]] = {}
-    for path, numbers in grouped.items():
-        shared.setdefault(tuple(numbers), []).append(re.escape(path))
-    for which, paths in shared.items():
-        alone.append(rf"{re.escape(blocks)}\.({'|'.join(map(str, which))})\.({'|'.join(paths)})")
-    return "|".join(alone)
-
-
-def block_names(network: Any) -> str:
-    """The dotted name of the list of blocks."""
-    blocks = find_blocks(network)
-    return next(name for name, module in network.named_modules() if module is blocks)
-
-
-def is_linear(module: nn.Module) -> bool:
-    """A matrix product: torch's, or the transposed one of GPT-2's family."""
-    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
 
 
 @contextmanager
@@ -217,17 +153,29 @@ def no_warnings() -> Iterator[None]:
         yield
 
 
+def _kind(method: Method) -> type[Any]:
+    """The library's configuration class."""
+    from peft import PeftType
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    kind: type[Any] = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType[method.library]]
+    return kind
+
+
 def _check_options(kind: type[Any], name: str, method: Method, wishes: Wishes) -> None:
-    ours = {"peft_type", "task_type", "inference_mode", "target_modules", "base_model_name_or_path", method.rank, method.alpha}
+    ours = {"peft_type", "task_type", "inference_mode", "target_modules", "base_model_name_or_path"}
+    ours |= {field for field in (method.rank, method.alpha) if field}
     known = {field.name for field in dataclasses.fields(kind) if field.init} - ours
     for key, value in wishes.options.items():
         if key not in known:
             own = f" ({key} is set by its own key of the recipe)" if key in ours else ""
             raise InputError(
-                f"adapter.{key}: {name} has no such option{own}.{nearest(key, known)}", fix=f"one of {', '.join(sorted(known))}"
+                f"adapter.{key}: {name} has no such option{own}.{nearest(key, known)}",
+                fix=f"one of {', '.join(sorted(known))}",
             )
-        if key == "init_lora_weights" and str(value).startswith(NO_DATA):
-            raise InputError(f"adapter.init_lora_weights = {value!r} needs data of its own", fix="gaussian, orthogonal, olora or pissa")
+        if key == "init_lora_weights" and not isinstance(value, bool) and not str(value).startswith(STARTS):
+            offered = f"true, false, {', '.join(STARTS)}"
+            raise InputError(f"adapter.init_lora_weights = {value!r} is not offered", fix=offered)
     for option in method.needs:
         if option not in wishes.options:
             raise InputError(f"{name} needs adapter.{option}", fix=f"for example --set adapter.{option}=[3,4]")
@@ -238,7 +186,7 @@ def _check_options(kind: type[Any], name: str, method: Method, wishes: Wishes) -
 
 def _ranks(name: str, method: Method, wishes: Wishes, modules: dict[str, nn.Module]) -> dict[str, Any]:
     """Rank, scale and whatever must fit the modules' shapes."""
-    matrices = [_sides(module) for module in modules.values() if is_linear(module)]
+    matrices = [sides(module) for module in modules.values() if is_linear(module)]
     if not matrices or method.place != "linear":
         return {}
     shapes = Shapes.of(matrices)
@@ -250,45 +198,6 @@ def _ranks(name: str, method: Method, wishes: Wishes, modules: dict[str, nn.Modu
             alpha = wishes.alpha if wishes.alpha is not None else method.alpha_per_rank * rank
             found[method.alpha] = int(alpha) if float(alpha).is_integer() else alpha
     return found
-
-
-def _named(network: Any, candidates: dict[str, nn.Module], targets: Sequence[str]) -> dict[str, nn.Module]:
-    chosen = {}
-    for target in targets:
-        found = {name: m for name, m in candidates.items() if name == target or name.endswith(f".{target}")}
-        if not found:
-            endings = sorted({name.rpartition(".")[2] for name in candidates})
-            raise InputError(
-                f"targets: {target!r} matches no module that this method can adapt.{nearest(target, endings)}",
-                fix=f"the model has: {', '.join(endings)}",
-            )
-        chosen.update(found)
-    return {name: module for name, module in candidates.items() if name in chosen}
-
-
-def _endings(network: Any) -> str:
-    return ", ".join(sorted({name.rpartition(".")[2] for name, module in network.named_modules() if is_linear(module)}))
-
-
-def _block_of(name: str, blocks: str) -> int | None:
-    """The number of the block that a module lies in."""
-    found = re.match(rf"{re.escape(blocks)}\.(\d+)\.", name)
-    return int(found[1]) if found else None
-
-
-def _is_norm(module: nn.Module) -> bool:
-    return "norm" in type(module).__name__.lower()
-
-
-def _sides(module: Any) -> tuple[int, int]:
-    if isinstance(module, nn.Linear):
-        return module.in_features, module.out_features
-    return module.weight.shape[0], module.weight.shape[1]
-
-
-def _widening(modules: dict[str, nn.Module]) -> dict[str, nn.Module]:
-    """The feed-forward layers' way back (more inputs than outputs): IA3 scales their inputs, not their outputs."""
-    return {name: m for name, m in modules.items() if is_linear(m) and _sides(m)[0] > _sides(m)[1]}
 
 
 def _one_block(base: Base) -> Any:

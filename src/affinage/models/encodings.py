@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from affinage.data.batches import Batch, Row, by_length, collate
 from affinage.errors import InputError, RunError
@@ -103,6 +104,18 @@ def fingerprint(model: AdaptedModel) -> str:
     return cache_key(sorted(zip(tensors, digests, strict=True)), repr(sorted(config.items())), described)
 
 
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Nothing is dropped out inside; afterwards every part is in the mode it was in (a frozen part may stand apart)."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
 class EncodedBatches:
     """Shuffled batches of cached encodings over several epochs; the position can be saved and restored.
 
@@ -121,6 +134,8 @@ class EncodedBatches:
     ) -> None:
         if len(encodings) != len(targets):
             raise ValueError(f"{len(encodings)} encodings for {len(targets)} targets")
+        if not len(targets):
+            raise ValueError("no row to learn from")
         self.encodings = torch.from_numpy(np.array(encodings, dtype=np.float32))
         self.targets = torch.from_numpy(np.array(targets, dtype=np.int64))
         self.batch_rows = batch_rows
@@ -131,13 +146,13 @@ class EncodedBatches:
 
     def groups(self, epoch: int) -> list[list[int]]:
         """The row numbers of each batch of one epoch, in order."""
-        order = list(range(len(self.targets)))
-        random.Random(f"{self.seed}-{epoch}").shuffle(order)
-        count = -(-len(order) // self.batch_rows)
-        size = -(-len(order) // max(1, count))  # even batches: no last one of three rows
-        groups = [order[start : start + size] for start in range(0, len(order), max(1, size))]
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.targets))
+        even = np.array_split(order, -(-len(order) // self.batch_rows))  # no last batch of three rows
+        return [group.tolist() for group in even[: self._count(epoch)]]
+
+    def _count(self, epoch: int) -> int:
         share = min(1.0, self.epochs - epoch)
-        return groups[: max(1, round(share * len(groups)))]
+        return max(1, round(share * -(-len(self.targets) // self.batch_rows)))
 
     def __iter__(self) -> Iterator[Batch]:
         while self.epoch < self.epochs:
@@ -151,7 +166,7 @@ class EncodedBatches:
 
     def __len__(self) -> int:
         """Batches in the whole run."""
-        return sum(len(self.groups(epoch)) for epoch in range(int(-(-self.epochs // 1))))
+        return sum(self._count(epoch) for epoch in range(math.ceil(self.epochs)))
 
     def seen(self) -> set[int]:
         """Numbers of the rows that a batch has carried so far."""
@@ -210,22 +225,18 @@ def _passes(
     """Row numbers and vectors of each forward pass, longest rows first (what does not fit fails at once)."""
     lengths = [len(row) for row in rows]
     order = sorted(range(len(rows)), key=lambda number: -lengths[number])
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         for numbers in by_length(lengths, order, budget):
             batch = collate([rows[number] for number in numbers], pad_id).to(model.device)
             with torch.inference_mode():
                 encoded = pool(model.hidden(batch, layer), batch.mask_BT, pooling)
             yield numbers, encoded.cpu().numpy()
-    finally:
-        model.train(training)
 
 
 def _space(model: AdaptedModel, pooling: str, layer: int | None) -> str:
     import transformers
 
-    number_type = str(next(model.network.parameters()).dtype)
+    number_type = [str(next(model.network.parameters()).dtype), str(model.dtype)]
     versions = [CODE_VERSION, torch.__version__, transformers.__version__]
     return cache_key(fingerprint(model), pooling, layer, number_type, model.device.type, versions)
 

@@ -69,7 +69,7 @@ def weight_files(location: str) -> list[Path]:
 
 
 def hash_weights(files: Iterable[Path]) -> str:
-    """One hash over all tensors (name, type, shape, bytes), whatever their order and however they are split in files."""
+    """One hash over all tensors (name, type, shape, bytes), whatever their order and the files they are split in."""
     digests = []
     for path in files:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:

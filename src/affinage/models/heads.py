@@ -16,6 +16,32 @@ CLASSIFIER = "classifier"  # the head's name on the model
 Pooling = Literal["mean", "last", "first", "max"]
 
 
+def head_defaults(rows: int, classes: int, width: int) -> dict[str, Any]:
+    """Settings with which a frozen head is as good a probe as a tuned logistic regression.
+
+    Args:
+        rows: training rows.
+        classes: classes C.
+        width: width H of the encodings.
+    """
+    batch_rows = 256
+    per_epoch = -(-rows // batch_rows)
+    return {
+        "pooling": "mean",
+        "layer": None,
+        "batch_rows": batch_rows,
+        "epochs": float(min(300, max(5, round(1000 / per_epoch)))),
+        "learning_rate": 3e-3,
+        "weight_decay": 0.0,
+        "schedule": "cosine",
+        "warmup": 0.05,
+        "final_rate": 0.1,
+        "clip": 1.0,
+        "evaluations": 20,
+        "patience": 3,
+    }
+
+
 def pool(hidden_BTH: Tensor, mask_BT: Tensor, how: str) -> Tensor:
     """One float32 vector per row (B, H) from the hidden states of its real tokens (right-padded)."""
     if how == "first":
@@ -119,8 +145,22 @@ class ClassifierHead(nn.Module):
             InputError: a key is missing or of the wrong kind.
         """
         try:
-            shape = HeadSettings(**{key: settings[key] for key in ("depth", "width", "dropout")})
-            place = {"pooling": str(settings["pooling"]), "layer": settings["layer"]}
-            return cls([str(label) for label in settings["labels"]], int(settings["inputs"]), shape, **place)
+            shape = HeadSettings(**{key: settings[key] for key in ("depth", "width", "dropout", "pooling", "layer")})
+            labels, inputs = [str(label) for label in settings["labels"]], int(settings["inputs"])
+            return cls(labels, inputs, shape, pooling=shape.pooling or "mean", layer=shape.layer)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the head's settings are broken: {error}", fix="copy them again from the run") from None
+
+
+def classifier(model: nn.Module) -> ClassifierHead:
+    """The classification head on `model`.
+
+    Raises:
+        InputError: it has none.
+    """
+    heads = model.get_submodule("heads")
+    if not isinstance(heads, nn.ModuleDict) or CLASSIFIER not in heads:
+        raise InputError("this model has no classification head", fix="take a run of objective classify")
+    head = heads[CLASSIFIER]
+    assert isinstance(head, ClassifierHead)
+    return head

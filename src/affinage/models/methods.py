@@ -92,7 +92,10 @@ METHODS: dict[str, Method] = {
     "pissa": _lora(init_lora_weights="pissa"),
     "adamss": Method("ADAMSS", rank="r", default_rank=100),
     "adaption_prompt": Method(
-        "ADAPTION_PROMPT", "attention", settings={"adapter_len": VIRTUAL_TOKENS}, merges="it attends to learned positions"
+        "ADAPTION_PROMPT",
+        "attention",
+        settings={"adapter_len": VIRTUAL_TOKENS},
+        merges="it attends to learned positions",
     ),
     "beft": Method("BEFT"),
     "boft": Method("BOFT", fit=lambda s, _: {"boft_block_size": divisor(s.inputs, 4)}),
@@ -111,7 +114,7 @@ METHODS: dict[str, Method] = {
     "hira": _ranked("HIRA", 32),
     "hra": _ranked("HRA", 8),
     "ia3": Method("IA3"),
-    "lily": _ranked("LILY", 32),
+    "lily": Method("LILY", rank="r", default_rank=32, merges="a router weighs its parts anew for each text"),
     "ln_tuning": Method("LN_TUNING", "norm"),
     "loha": Method("LOHA", rank="r", default_rank=16, alpha="alpha"),
     "lokr": Method("LOKR", rank="r", default_rank=16, alpha="alpha"),
@@ -132,9 +135,7 @@ METHODS: dict[str, Method] = {
     "tinylora": _ranked("TINYLORA", 2),
     "trainable_tokens": Method("TRAINABLE_TOKENS", "embedding", needs=("token_indices",)),
     "unilora": _ranked("UNILORA", 4),
-    "vblora": Method(
-        "VBLORA", rank="r", default_rank=4, fit=lambda s, _: {"vector_length": divisor(s.both, 256)}
-    ),
+    "vblora": Method("VBLORA", rank="r", default_rank=4, fit=lambda s, _: {"vector_length": divisor(s.both, 256)}),
     "vera": _ranked("VERA", 256),
     "waveft": Method("WAVEFT", fit=lambda s, _: {"n_frequency": min(2592, s.elements)}),
 }
@@ -162,7 +163,9 @@ def find_method(name: str) -> Method:
         InputError: there is none, or it cannot be taken (with the reason).
     """
     if name in REFUSED:
-        raise InputError(f"train = {name!r} cannot be taken: {REFUSED[name]}", fix="use lora, or another of the methods in the docs")
+        raise InputError(
+            f"train = {name!r} cannot be taken: {REFUSED[name]}", fix="use lora, or another of the methods in the docs"
+        )
     method = METHODS.get(ALIASES.get(name, name))
     if method is None:
         known = ["head", "last:1", "full", *known_methods()]

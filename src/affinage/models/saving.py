@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from affinage.device import Machine
-from affinage.errors import GateError, InputError, RunError
+from affinage.errors import InputError, RunError
 from affinage.models.adapted import AdaptedModel
 from affinage.models.adapters import adapter_state, moves_base, no_warnings
 from affinage.models.fingerprints import check_base
@@ -49,6 +49,9 @@ def save_network(network: Any, folder: Path) -> None:
     Raises:
         RunError: what was loaded differs.
     """
+    kinds = {tensor.dtype for tensor in network.parameters()}
+    if len(kinds) > 1:  # what trained is float32 over a frozen rest in 16 bits
+        network.float()
     with quiet(), no_warnings():
         network.save_pretrained(folder)
         again = type(network).from_pretrained(folder, dtype=network.dtype)
@@ -159,7 +162,7 @@ def _save_adapter(network: Any, base: Base, folder: Path) -> None:
 
 
 def _as_lora(state: dict[str, Tensor], start: dict[str, Tensor], config: Any) -> tuple[dict[str, Tensor], Any]:
-    """The change since `start` as a plain LoRA of twice the rank on the untouched base: BA - B0 A0 = [B -B0] [A; A0]."""
+    """The change since `start` as a LoRA of twice the rank on the untouched base: BA - B0 A0 = [B -B0] [A; A0]."""
     plain = {}
     for name, tensor in state.items():
         first, axis = start[name].to(tensor), 0 if "lora_A" in name else 1
@@ -173,7 +176,9 @@ def _refuse_broken(model: AdaptedModel, allow_unchanged: bool) -> None:
     tensors = [*model.trainable_parameters(), *((f"heads.{k}", v) for k, v in model.heads.named_buffers())]
     broken = [name for name, tensor in tensors if not torch.isfinite(tensor).all()]
     if broken:
-        raise RunError(f"{len(broken)} tensors hold values that are not numbers, such as {broken[0]}: nothing was saved")
+        raise RunError(
+            f"{len(broken)} tensors hold values that are not numbers, such as {broken[0]}: nothing was saved"
+        )
     if not allow_unchanged and unchanged(model):
         raise RunError("training changed no tensor: nothing was saved", fix="raise learning_rate or steps")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -29,21 +30,25 @@ def check_trainable(recipe: Recipe, train: str, base: Base, skeleton: Any, *, ha
     if train == "head" and not has_head:
         raise InputError("train = 'head': this objective has no head of its own to train", fix="use last:1")
     if train == "head" and blocks is not None:
-        raise InputError("layers narrows what trains inside the model, and train = 'head' trains nothing there", fix="remove layers")
+        raise InputError(
+            "layers narrows what trains inside the model, and train = 'head' trains nothing there", fix="remove layers"
+        )
     if parse_last(train, base.blocks) is not None and not top_blocks(train, base.blocks, blocks):
         raise InputError(f"layers = {recipe.layers!r} leaves no block of {train} to train", fix="remove layers")
     if not is_adapter(train):
         _refuse_adapter_settings(recipe, train)
         return
     if recipe.initialise == "random":
-        raise InputError(f"train = {train!r} with initialise = random: the random base would be lost", fix="use train=full")
+        raise InputError(
+            f"train = {train!r} with initialise = random: the random base would be lost", fix="use train=full"
+        )
     refuse(train, base, wishes_of(recipe, base.blocks), skeleton=skeleton)
 
 
 def count_trainable(recipe: Recipe, train: str, base: Base, skeleton: Any, *, classes: int = 0) -> int:
     """How many parameters will move, heads of `classes` classes included (0: no head)."""
     widths = [base.width, *[recipe.head.width] * (recipe.head.depth - 1), classes]
-    head = sum(a * b + b for a, b in zip(widths, widths[1:], strict=False)) if classes else 0
+    head = sum(a * b + b for a, b in pairwise(widths)) if classes else 0
     if is_adapter(train):
         return head + refuse(train, base, wishes_of(recipe, base.blocks), skeleton=skeleton).trained
     chosen = _chosen(skeleton, train, parse_layers(recipe.layers, base.blocks))
@@ -137,7 +142,9 @@ def _chosen(network: Any, train: str, layers: set[int] | None) -> list[nn.Module
         return []
     blocks = find_blocks(network)
     if train == "full" and layers is None:
-        return [module for name, module in network.named_children() if name != "pooler"]  # no objective reads the pooler
+        return [
+            module for name, module in network.named_children() if name != "pooler"
+        ]  # no objective reads the pooler
     numbers = layers if train == "full" and layers else top_blocks(train, len(blocks), layers)
     return [blocks[number] for number in sorted(numbers)]
 
@@ -145,7 +152,9 @@ def _chosen(network: Any, train: str, layers: set[int] | None) -> list[nn.Module
 def _refuse_adapter_settings(recipe: Recipe, train: str) -> None:
     for key in ("rank", "alpha", "targets", "adapter"):
         if getattr(recipe, key):
-            raise InputError(f"{key} is a setting of adapters, and train = {train!r} is none", fix=f"remove {key}, or use train=lora")
+            raise InputError(
+                f"{key} is a setting of adapters, and train = {train!r} is none", fix=f"remove {key}, or use train=lora"
+            )
 
 
 def _sums(model: AdaptedModel) -> dict[str, int]:

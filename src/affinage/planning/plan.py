@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affinage.device import Machine
+from affinage.models.heads import head_defaults
 from affinage.planning.estimator import Estimate, estimate
 from affinage.planning.rates import learning_rate
 from affinage.recipe import Recipe
@@ -20,6 +21,7 @@ class Facts:
 
     kind: str
     objective: str
+    says: str
     train: str
     train_reason: str
     lengths: Sequence[int]
@@ -34,6 +36,7 @@ class Facts:
     vocabulary: int
     blocks: int
     model_context: int
+    classes: int
     random_start: bool
     machine: Machine
 
@@ -45,6 +48,12 @@ class Plan:
     facts: Facts
     settings: dict[str, tuple[Any, str]] = field(default_factory=dict)
     cost: Estimate = field(default_factory=lambda: Estimate(0.0, 0))
+
+    @property
+    def passes(self) -> float:
+        """Times that the training tokens will be seen, at most."""
+        tokens = max(1, sum(self.facts.lengths))
+        return float(min(self["epochs"], max(1, self["steps"]) * self["batch_tokens"] / tokens))
 
     def __getitem__(self, key: str) -> Any:
         return self.settings[key][0]
@@ -67,13 +76,12 @@ class Plan:
         """Six lines for people: (heading, text)."""
         facts = self.facts
         share = 100 * facts.trainable_parameters / max(1, facts.parameters)
-        learn = {"pretrain": "continue on raw text", "sft": "answer as in the data", "classify": "tell the labels apart"}
         rows = f"{facts.train_rows:,} train + {facts.validation_rows:,} validation + {facts.held_out_rows:,} held out"
         return [
-            ("learn", f"{facts.objective} ({learn[facts.objective]}) on {model}"),
+            ("learn", f"{facts.objective} ({facts.says}) on {model}"),
             ("data", f"{facts.rows:,} {facts.kind} rows: {rows}; {sum(facts.lengths):,} tokens, {facts.learned_tokens:,} learned from"),
             ("train", f"{facts.train}: {facts.trainable_parameters:,} of {facts.parameters:,} weights move ({share:.3g} %)"),
-            ("steps", f"{self['steps']:,} of {self['batch_tokens']:,} tokens ({self['epochs']:g} passes), learning rate {self['learning_rate']:.2g}"),
+            ("steps", f"{self['steps']:,} of {self['batch_tokens']:,} tokens ({self.passes:.2g} passes), learning rate {self['learning_rate']:.2g}"),
             ("cost", f"about {duration(self.cost.seconds)}, {self.cost.peak_bytes / 2**30:.1f} GiB on {facts.machine.device} ({facts.machine.threads} threads)"),
             ("out", out),
         ]
@@ -97,19 +105,30 @@ def make_plan(recipe: Recipe, facts: Facts) -> Plan:
     settings["epochs"] = _epochs(recipe, facts)
     settings["batch_tokens"] = _given(recipe.batch_tokens, *_batch_tokens(facts, settings["epochs"][0]))
     settings["micro_tokens"] = _given(recipe.micro_tokens, *_micro_tokens(facts, settings["batch_tokens"][0]))
-    accumulate = max(1, round(settings["batch_tokens"][0] / settings["micro_tokens"][0]))
+    if _frozen(facts):
+        settings["batch_rows"] = (_head(facts)["batch_rows"], "encodings in one step")
+    accumulate = 1 if _frozen(facts) else max(1, round(settings["batch_tokens"][0] / settings["micro_tokens"][0]))
     settings["accumulate"] = (accumulate, "batch_tokens / micro_tokens")
     settings["steps"] = _steps(recipe, facts, settings, accumulate)
     steps = settings["steps"][0]
-    settings["learning_rate"] = _given(recipe.learning_rate, *learning_rate(facts, steps))
-    every = max(1, min(steps // 5 or 1, round(steps / max(1.0, settings["epochs"][0])) or 1))
-    settings["evaluate_every"] = _given(recipe.evaluate_every, every, "each pass, at least 5 times a run")
-    plan.cost = estimate(facts, micro_tokens=settings["micro_tokens"][0], epochs=settings["epochs"][0])
+    if recipe.steps is not None and recipe.epochs is None:
+        passes = steps * settings["batch_tokens"][0] / max(1, sum(facts.lengths))
+        settings["epochs"] = (float(math.ceil(1.1 * passes) + 1), f"a ceiling: {steps} steps are {passes:.2g} passes")
+    settings["learning_rate"] = _given(recipe.learning_rate, *_learning_rate(facts, steps))
+    settings["evaluate_every"] = _given(recipe.evaluate_every, *_evaluate_every(facts, steps, settings["epochs"][0]))
+    every = settings["evaluate_every"][0]
+    plan.cost = estimate(
+        facts, micro_tokens=settings["micro_tokens"][0], tokens=min(steps * settings["batch_tokens"][0], _all_tokens(facts, settings))
+    )
     often = max(every, math.ceil(steps * 60 / max(60.0, plan.cost.seconds)))
     settings["checkpoint_every"] = _given(recipe.checkpoint_every, often, "about once a minute, with an evaluation")
     for key, value in (("device", facts.machine.device), ("dtype", facts.machine.dtype), ("threads", facts.machine.threads)):
         settings[key] = _given(getattr(recipe, key), value, "the fastest exact choice here")
     return plan
+
+
+def _all_tokens(facts: Facts, settings: dict[str, tuple[Any, str]]) -> int:
+    return int(sum(facts.lengths) * settings["epochs"][0])
 
 
 def duration(seconds: float) -> str:
@@ -119,17 +138,34 @@ def duration(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
+def _frozen(facts: Facts) -> bool:
+    """Whether only a head trains, on encodings that are computed once."""
+    return facts.train == "head"
+
+
+def _head(facts: Facts) -> dict[str, Any]:
+    return head_defaults(facts.train_rows, facts.classes, facts.width)
+
+
+def _evaluate_every(facts: Facts, steps: int, epochs: float) -> tuple[int, str]:
+    if _frozen(facts):
+        return max(1, steps // _head(facts)["evaluations"]), "about 20 times a run"
+    return max(1, min(steps // 5, round(steps / max(1.0, epochs)))), "each pass, at least 5 times a run"
+
+
 def _given(asked: Any, derived: Any, reason: str) -> tuple[Any, str]:
     return (derived, reason) if asked is None else (asked, "asked for")
+
+
+def _learning_rate(facts: Facts, steps: int) -> tuple[float, str]:
+    return (_head(facts)["learning_rate"], "a head on standardised encodings") if _frozen(facts) else learning_rate(facts, steps)
 
 
 def _epochs(recipe: Recipe, facts: Facts) -> tuple[float, str]:
     if recipe.epochs is not None:
         return recipe.epochs, "asked for"
-    if recipe.steps is not None:
-        return float(recipe.steps), "a ceiling; steps decide"
     if facts.objective == "classify":
-        return (60.0, "a head on cached encodings is cheap") if facts.train == "head" else (8.0, "labels need several passes")
+        return (_head(facts)["epochs"], "a head on encodings is cheap") if _frozen(facts) else (8.0, "few labels a row")
     tokens = sum(facts.lengths)
     if facts.random_start:
         return 1.0, "a random start learns from every new token"
@@ -154,8 +190,8 @@ def _micro_tokens(facts: Facts, batch_tokens: int) -> tuple[int, str]:
 def _steps(recipe: Recipe, facts: Facts, settings: dict[str, tuple[Any, str]], accumulate: int) -> tuple[int, str]:
     if recipe.steps is not None:
         return recipe.steps, "asked for"
-    if facts.train == "head" and facts.objective == "classify":
-        rows = max(32, min(256, facts.train_rows // 8))
+    if _frozen(facts):
+        rows = settings["batch_rows"][0]
         return max(1, round(settings["epochs"][0] * math.ceil(facts.train_rows / rows))), f"batches of {rows} encodings"
     micro = settings["micro_tokens"][0]
     batches = max(1, round(1.03 * sum(facts.lengths) / micro * settings["epochs"][0]))

@@ -14,8 +14,6 @@ _AT_256 = {"full": 1e-3, "last": 1.5e-3, "adapter": 4e-3}
 
 def learning_rate(facts: Facts, steps: int) -> tuple[float, str]:
     """Peak learning rate and why."""
-    if facts.train == "head" and facts.objective == "classify":
-        return 3e-3, "a head on standardised encodings"
     if facts.random_start:
         return 4e-3 * math.sqrt(256 / facts.width), "a random start"
     family = "full" if facts.train == "full" else "last" if facts.train.startswith("last") else "adapter"

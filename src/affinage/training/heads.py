@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from affinage.data.batches import Batch
 from affinage.models.adapted import AdaptedModel
-from affinage.models.encodings import EncodedBatches, Vectors, encoded_batch
+from affinage.models.encodings import EncodedBatches, Vectors, encoded_batch, evaluating
 from affinage.objectives.base import Objective
 from affinage.training.loop import train
 from affinage.training.optimizer import make_optimizer, make_schedule
@@ -20,10 +20,10 @@ from affinage.training.optimizer import make_optimizer, make_schedule
 
 @dataclass(frozen=True, slots=True)
 class HeadFit:
-    """How a head was fitted: the epoch that was kept, of how many, and its validation loss in nats per row."""
+    """How a head was fitted: the step that was kept, of how many, and its validation loss in nats per row."""
 
-    best_epoch: int
-    epochs: int
+    best_step: int
+    steps: int
     validation_loss: float
 
 
@@ -40,13 +40,13 @@ def fit_head(
     """Train what is trainable on `model` (its head) on encodings (R, H) and class numbers (R).
 
     Args:
-        validation: encodings and class numbers that choose the epoch to keep; None: the last epoch is kept.
+        validation: encodings and class numbers that choose the step to keep; None: the last one is kept.
         defaults: as `models.heads.head_defaults` gives them.
     """
     batches = EncodedBatches(
         encodings, targets, batch_rows=defaults["batch_rows"], epochs=defaults["epochs"], seed=seed
     )
-    per_epoch = len(batches.groups(0))
+    every = max(1, len(batches) // defaults["evaluations"])
     optimizer = make_optimizer(
         model, "adamw", learning_rate=defaults["learning_rate"], weight_decay=defaults["weight_decay"]
     )
@@ -58,29 +58,27 @@ def fit_head(
         final=defaults["final_rate"],
     )
     checked = encoded_batch(torch.from_numpy(validation[0]), torch.from_numpy(validation[1])) if validation else None
-    kept = HeadFit(0, 0, float("inf"))
+    kept, steps = HeadFit(0, 0, float("nan")), 0
     best: dict[str, Any] = {}
     for step in train(model, objective, batches, optimizer, schedule, clip=defaults["clip"]):
-        if checked is None or step.step % per_epoch:
+        steps = step.step
+        if checked is None or steps % every:
             continue
-        epoch, loss = step.step // per_epoch, mean_loss(model, objective, checked)
-        if loss < kept.validation_loss:
-            kept, best = HeadFit(epoch, epoch, loss), copy.deepcopy(model.heads.state_dict())
-        elif defaults["patience"] and epoch - kept.best_epoch >= defaults["patience"]:
+        loss = mean_loss(model, objective, checked)
+        if not best or loss < kept.validation_loss:
+            kept, best = HeadFit(steps, steps, loss), copy.deepcopy(model.heads.state_dict())
+        elif defaults["patience"] and steps - kept.best_step >= defaults["patience"] * every:
             break
-    epochs = batches.epoch + (batches.position > 0)
     if not best:
-        return HeadFit(epochs, epochs, float("nan"))
+        return HeadFit(steps, steps, float("nan"))
     model.heads.load_state_dict(best)
-    return HeadFit(kept.best_epoch, epochs, kept.validation_loss)
+    return HeadFit(kept.best_step, steps, kept.validation_loss)
 
 
 @torch.no_grad()
 def mean_loss(model: AdaptedModel, objective: Objective, batch: Batch) -> float:
     """The objective on one batch per unit that it is summed over, nothing dropped out."""
-    training = model.training
-    model.eval()
     weights = objective.weigh(batch)
-    loss = objective(model, batch.to(model.device))
-    model.train(training)
+    with evaluating(model):
+        loss = objective(model, batch.to(model.device))
     return float(np.sum([term.coefficient * float(term.total) / weights[term.name] for term in loss.terms]))

@@ -47,7 +47,8 @@ class LanguageWork:
         return Batches(rows, budget=plan["micro_tokens"], pad_id=pad, epochs=plan["epochs"], seed=recipe.seed)
 
     def validation_loss(self, model: AdaptedModel) -> float:
-        return self._score_rows(model, self.prepared.rows_on("validation"), "validating").loss
+        scores = self._score_rows(model, self.prepared.rows_on("validation"), "validating")
+        return float(scores.nll_R.sum() / scores.tokens_R.sum())
 
     def settle(self, model: AdaptedModel) -> None:
         return
@@ -87,9 +88,9 @@ class LanguageWork:
     ) -> Evaluation:
         assert before is not None  # a language model can always be asked
         unigram = unigram_scores(self.prepared.rows_on("train"), self._held_out_rows(), self.prepared.base.vocabulary)
-        return compare_language(
-            before, after, baselines={"unigram": unigram}, forgetting=forgetting(*general) if general else None
-        )
+        folds = len(self.prepared.folds) or None
+        cost = forgetting(*general) if general else None
+        return compare_language(before, after, baselines={"unigram": unigram}, forgetting=cost, folds=folds)
 
     def extras(self, model: AdaptedModel) -> dict[str, Any]:
         return {}

@@ -124,6 +124,7 @@ def prepare(recipe: Recipe) -> Prepared:
     facts = Facts(
         kind=kept[0].kind,
         objective=objective,
+        says=OBJECTIVE_TABLE[objective].says,
         train=train,
         train_reason=reason,
         lengths=[len(row) for row in chosen],
@@ -138,6 +139,7 @@ def prepare(recipe: Recipe) -> Prepared:
         vocabulary=base.vocabulary,
         blocks=base.blocks,
         model_context=base.context,
+        classes=len(labels),
         random_start=recipe.initialise == "random",
         machine=here,
     )

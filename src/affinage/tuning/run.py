@@ -19,8 +19,6 @@ from affinage.models.saving import save_model
 from affinage.models.trainables import mark
 from affinage.planning.plan import duration
 from affinage.recipe import Recipe
-from affinage.reports.card import write_card
-from affinage.reports.html import write_report
 from affinage.runs import Run, create_run, free_name, open_run, write_json
 from affinage.training.reporting import Reporter, Silent
 from affinage.tuning.environment import environment
@@ -96,7 +94,7 @@ def _work(run: Run, prepared: Prepared, reporter: Reporter) -> Run:
     samples = work.samples(model) if prepared.language else []
     fitted, reached = _train(run.folder, prepared, work, model, reporter, prepared.sides["train"])
     _save(run, prepared, work, model)
-    run.write("ledger.json", {k: v for k, v in prepared.ledger(reached).to_json().items() if k != "schema"})
+    write_json(run.folder / "ledger.json", prepared.ledger(reached).to_json())
     after = [work.score(model, prepared.sides["held_out"])] if numbers else []
     general_after = work.general(model)
     _write_samples(run, work, model, samples)
@@ -117,7 +115,7 @@ def _train(
     seed_everything(prepared.recipe.seed)
     for name, head in work.heads().items():
         model.heads[name] = head.to(model.device)
-    mark(model, prepared.recipe, prepared.train, prepared.base)
+    mark(model, prepared.recipe, prepared.train)
     batches = work.batches(model, numbers)
     fitted = Fit(
         recipe=prepared.recipe,
@@ -149,7 +147,8 @@ def _fold(run: Run, prepared: Prepared, work: Work, number: int, reporter: Repor
 
 def _save(run: Run, prepared: Prepared, work: Work, model: AdaptedModel) -> None:
     save_model(model, prepared.base, run.model_folder, prepared.renderer.tokenizer)
-    run.write("fingerprint.json", fingerprint(prepared, model))
+    mark_of = fingerprint(prepared.base, run.model_folder, prepared.renderer.tokenizer, method=prepared.train)
+    write_json(run.folder / "fingerprint.json", mark_of)
 
 
 def _write_samples(run: Run, work: Work, model: AdaptedModel, before: list[str]) -> None:
@@ -168,8 +167,11 @@ def _explain(
 ) -> Run:
     about = {"steps": fitted.steps, "best_step": fitted.best_step, "ended": fitted.ended, "seconds": round(seconds, 1)}
     peak = peak_memory(prepared.machine.device)
-    result = evaluation.to_json() if evaluation else {"rows": 0, "sentence": "No rows were held out: nothing is proven."}
-    run.write("evaluation.json", {**result, "training": {**about, "peak_bytes": peak}})
+    result = evaluation.to_json() if evaluation else {"schema": 1, "rows": 0, "helped": None, "sentence": "No rows were held out: nothing is proven."}
+    write_json(run.folder / "evaluation.json", {**result, "training": {**about, "peak_bytes": peak}})
+    from affinage.reports.card import write_card  # plots are heavy to import
+    from affinage.reports.html import write_report
+
     write_card(run.folder)
     write_report(run.folder)
     if fitted.ended != "interrupted":
@@ -184,7 +186,8 @@ def summary_lines(run: Run, seconds: float, peak: int) -> list[tuple[str, str]]:
     rows = [("result", str(evaluation["sentence"]))]
     forgetting = evaluation.get("forgetting")
     if forgetting:
-        rows.append(("general text", f"{forgetting['before']:.3f} -> {forgetting['after']:.3f} bits per byte"))
+        old, new = forgetting["before"]["value"], forgetting["after"]["value"]
+        rows.append(("general text", f"{old:.3f} -> {new:.3f} bits per byte (lower is better)"))
     return [
         *rows,
         ("took", f"{duration(seconds)}, at most {peak / 2**30:.1f} GiB"),

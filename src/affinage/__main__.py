@@ -1,0 +1,7 @@
+"""`python -m affinage`."""
+
+import sys
+
+from affinage.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,137 @@
+"""`affinage predict`: apply a run to every row of a file; the order is kept, and a stopped prediction goes on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from affinage.cli.output import Json, Screen, figure, print_json
+
+if TYPE_CHECKING:
+    from affinage.cli.inputs import Item
+    from affinage.use import Adapted
+
+AT_ONCE = {"classify": 512, "sft": 64, "pretrain": 64}  # rows between two writes: what a kill can cost
+
+
+def predict(
+    run: Annotated[str, typer.Argument(help="A run folder.")],
+    data: Annotated[list[str], typer.Argument(help="Files, folders or `hub:owner/name`; labels and answers may lack.")],
+    out: Annotated[Path, typer.Option(help="The file to write: .jsonl, .csv or .parquet.")],
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="ROLE=NAME", help="Which column holds what, such as text=body.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(help="Most tokens of an answer.")] = 256,
+    temperature: Annotated[float, typer.Option(help="0 always takes the most likely token.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of drawn answers.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Apply a run to every row of a file: labels with probabilities, answers, or how likely the text is."""
+    from affinage.cli.inputs import read_items
+    from affinage.cli.partial import PartialFile
+    from affinage.recipe import parse_overrides
+    from affinage.runs import open_run
+    from affinage.training.reporting import Console
+
+    found = open_run(run)
+    objective = str(found.plan["objective"])
+    settings = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+    columns = parse_overrides(column) if column else found.recipe.columns
+    items = read_items(data, objective=objective, columns={role: str(name) for role, name in columns.items()})
+    about = {"run": found.read("fingerprint.json"), "rows": len(items), **(settings if objective == "sft" else {})}
+    part = PartialFile(out, about, overwrite=overwrite)
+    done = part.resume([item.id for item in items])
+    reporter = Console()
+    if done:
+        reporter.note(f"going on after {done:,} of {len(items):,} rows")
+    if done < len(items):
+        from affinage.use import load
+
+        model = load(run, device=device, threads=threads, too_long=_own_or_drop(found.recipe.too_long))
+        with reporter.stage("predicting", len(items)) as advance:
+            for lines in predictions(model, objective, items[done:], settings):
+                done = part.append(lines)
+                advance(done)
+    lines = part.finish()
+    summary = summarise(items, lines)
+    _say(Screen(as_json=as_json), out, summary)
+    if as_json:
+        print_json({"out": str(out), "objective": objective, **summary})
+
+
+def predictions(
+    model: Adapted, objective: str, items: Sequence[Item], settings: dict[str, Any]
+) -> Iterator[list[dict[str, Any]]]:
+    """One line for each item, in order, a block at a time."""
+    make = {"classify": _labels, "sft": _answers, "pretrain": _likelihoods}[objective]
+    size = AT_ONCE[objective]
+    for start in range(0, len(items), size):
+        block = items[start : start + size]
+        good = [item for item in block if not item.error]
+        made = dict(zip(map(id, good), make(model, good, settings), strict=True))
+        yield [{"id": item.id, **made.get(id(item), {"error": item.error})} for item in block]
+
+
+def summarise(items: Sequence[Item], lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Counts for the closing words; `accuracy` with its interval where labels stand beside the texts."""
+    from affinage.evaluation.intervals import mean_interval
+
+    errors = Counter(str(line["error"]).split(":")[0] for line in lines if line.get("error"))
+    labels = Counter(str(line["label"]) for line in lines if line.get("label") is not None)
+    summary: dict[str, Any] = {"rows": len(lines), "errors": dict(errors)}
+    if labels:
+        summary["labels"] = dict(labels.most_common())
+        pairs = [(i.truth, line["label"]) for i, line in zip(items, lines, strict=True) if i.truth and "label" in line]
+        if pairs:
+            summary["accuracy"] = mean_interval([float(true == said) for true, said in pairs]).to_json()
+    return summary
+
+
+def _labels(model: Adapted, items: Sequence[Item], settings: dict[str, Any]) -> list[dict[str, Any]]:
+    rows, drops = model.rows_of([item.text for item in items], [item.source for item in items])
+    reasons = {str(drop.source): f"{drop.reason}: {drop.detail}".rstrip(": ") for drop in drops}
+    found = iter(model.classify_rows([row for row in rows if row is not None]))
+    return [
+        next(found) if row is not None else {"error": reasons.get(str(item.source), "left out")}
+        for item, row in zip(items, rows, strict=True)
+    ]
+
+
+def _answers(model: Adapted, items: Sequence[Item], settings: dict[str, Any]) -> list[dict[str, Any]]:
+    shown = [
+        item.turns[0].content if len(item.turns) == 1 else [{"role": t.role, "content": t.content} for t in item.turns]
+        for item in items
+    ]
+    errors = [model.refused(item.turns) for item in items]
+    texts = iter(model.generate([item.turns for item, error in zip(items, errors, strict=True) if not error], **settings))
+    return [
+        {"prompt": prompt, "error": error} if error else {"prompt": prompt, "completion": next(texts)}
+        for prompt, error in zip(shown, errors, strict=True)
+    ]
+
+
+def _likelihoods(model: Adapted, items: Sequence[Item], settings: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(model.likelihood([item.text for item in items]))
+
+
+def _own_or_drop(too_long: str) -> Any:
+    """A row that does not fit is one line with an error, never the end of the file."""
+    return "truncate" if too_long == "truncate" else "drop"
+
+
+def _say(screen: Screen, out: Path, summary: dict[str, Any]) -> None:
+    errors = sum(summary["errors"].values())
+    rows = [("wrote", f"{out}: {summary['rows']:,} rows" + (f", {errors:,} of them errors" if errors else ""))]
+    rows += [("errors", ", ".join(f"{reason} {count:,}" for reason, count in summary["errors"].items()))] if errors else []
+    if summary.get("labels"):
+        rows.append(("labels", ", ".join(f"{label} {count:,}" for label, count in list(summary["labels"].items())[:10])))
+    if summary.get("accuracy"):
+        rows.append(("accuracy", figure(summary["accuracy"])))
+    screen.pairs(rows)

@@ -1,0 +1,140 @@
+"""How well a model predicts rows of text: sums per row, so that every figure and test can be made from them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affinage.errors import InputError, RunError
+from affinage.evaluation.intervals import Interval, mean_interval
+
+if TYPE_CHECKING:
+    from affinage.data.batches import Row
+    from affinage.models.adapted import AdaptedModel
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LanguageScores:
+    """Per row (R,): summed negative log-likelihood in nats, learned tokens, their UTF-8 bytes, and tokens hit."""
+
+    nll_R: Floats
+    tokens_R: Floats
+    bytes_R: Floats
+    hits_R: Floats
+
+    def __len__(self) -> int:
+        return len(self.nll_R)
+
+    @property
+    def loss(self) -> Interval:
+        """Nats per token."""
+        return mean_interval(self.nll_R, self.tokens_R)
+
+    @property
+    def perplexity(self) -> Interval:
+        return self.loss.mapped(_exp)
+
+    @property
+    def bits_per_byte(self) -> Interval | None:
+        """Comparable between tokenizers; None where no row knows its bytes."""
+        return mean_interval(self.nll_R / math.log(2), self.bytes_R) if self.bytes_R.any() else None
+
+    @property
+    def token_accuracy(self) -> Interval | None:
+        """Share of tokens that were the most likely one; None where hits were not counted."""
+        return None if np.isnan(self.hits_R).any() else mean_interval(self.hits_R, self.tokens_R)
+
+    def metrics(self) -> dict[str, Interval]:
+        """Every figure by name, those that can be given."""
+        figures = {
+            "loss": self.loss,
+            "perplexity": self.perplexity,
+            "bits_per_byte": self.bits_per_byte,
+            "token_accuracy": self.token_accuracy,
+        }
+        return {name: interval for name, interval in figures.items() if interval is not None}
+
+    def save(self, path: Path) -> None:
+        """Write the arrays as safetensors; the file appears whole or not at all.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        from safetensors.numpy import save
+
+        beside = path.with_name(f".{path.name}.part")
+        try:
+            beside.write_bytes(save({name: np.ascontiguousarray(array) for name, array in asdict(self).items()}))
+            os.replace(beside, path)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise RunError(f"cannot write {path}: {error.strerror}", fix="check the disk and its permissions") from None
+
+    @classmethod
+    def load(cls, path: Path) -> LanguageScores:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: the file is missing or is not one of ours.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            return cls(**load(path.read_bytes()))
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}", fix="score the run again") from None
+        except (SafetensorError, TypeError):
+            raise InputError(f"{path} holds no language scores", fix="score the run again") from None
+
+
+def score_language(
+    model: AdaptedModel,
+    rows: Sequence[Row],
+    *,
+    budget: int,
+    pad_id: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> LanguageScores:
+    """Score `rows`, longest first in batches of at most `budget` padded tokens; the results keep the rows' order.
+
+    The model is put in evaluation mode and back. `progress` hears (rows done, rows) after each batch.
+
+    Raises:
+        RunError: a score is not a finite number.
+    """
+    import torch
+
+    from affinage.data.batches import by_length, collate
+
+    lengths = [len(row) for row in rows]
+    longest_first = sorted(range(len(rows)), key=lambda number: -lengths[number])
+    sums = np.zeros((3, len(rows)))
+    was_training, done = model.training, 0
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for group in by_length(lengths, longest_first, budget):
+                scores = model.row_scores(collate([rows[number] for number in group], pad_id).to(model.device))
+                sums[:, group] = torch.stack([scores.nll_B, scores.tokens_B, scores.hits_B]).cpu().numpy()
+                done += len(group)
+                if progress:
+                    progress(done, len(rows))
+    finally:
+        model.train(was_training)
+    if not np.isfinite(sums).all():
+        raise RunError("the log-likelihoods are not finite numbers", fix="look at the model's weights, or use float32")
+    return LanguageScores(sums[0], sums[1], np.array([row.learned_bytes for row in rows], np.float64), sums[2])
+
+
+def _exp(nats: float) -> float:
+    return math.exp(nats) if nats < 700 else math.inf

@@ -1,0 +1,78 @@
+"""Findings on characters: text decoded wrongly, characters lost, control tokens of a template inside contents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from affinage.inspection.findings import NAMED, Finding, example
+from affinage.inspection.material import Material
+
+if TYPE_CHECKING:
+    from affinage.data.records import Record
+
+# The bytes 0x80 to 0xBF, which continue a character in UTF-8, as Windows-1252 shows them (Latin-1 where it has none).
+_UNASSIGNED = (0x81, 0x8D, 0x8F, 0x90, 0x9D)
+_SHOWN = "".join(chr(n) if n in _UNASSIGNED else bytes([n]).decode("cp1252") for n in range(0x80, 0xC0))
+_NEXT = f"[{re.escape(_SHOWN)}]"
+# Only what no language writes: French has é before a no-break space and », Portuguese capitals Ã before ».
+MOJIBAKE = re.compile(
+    f"â€{_NEXT}?|â[„‚]{_NEXT}|(?<![A-ZÀ-Ý])Ã{_NEXT}|(?<![A-ZÀ-Ý])Â[\u00a0-\u00b6\u00b8-\u00bf]|ï»¿|ðŸ{_NEXT}|(?:[ÐÑ]{_NEXT}){{3,}}"
+)
+# Control tokens of the well-known chat formats: data that hold them were rendered by a template before.
+_FORMATS = (
+    "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>",
+    "<|end_header_id|>", "<|eot_id|>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]", "<<SYS>>", "<|user|>",
+    "<|assistant|>", "<|end|>",
+)  # fmt: skip
+
+
+def mojibake(material: Material) -> Iterator[Finding]:
+    """UTF-8 that was once read as Windows-1252 or Latin-1, such as `â€œ` for an opening quotation mark."""
+    found = _searched(material, MOJIBAKE)
+    if found:
+        message = f"rows with broken characters such as {found[0][1]!r} (UTF-8 read as Windows-1252): {len(found):,}"
+        fix = "repair the text at its source, or with the ftfy library; the model learns to write it otherwise"
+        yield _finding("mojibake", message, found, fix)
+
+
+def replaced(material: Material) -> Iterator[Finding]:
+    """U+FFFD stands where a character was lost."""
+    found = _searched(material, re.compile("\ufffd+"))
+    if found:
+        message = f"rows with the replacement character U+FFFD, where characters were lost in decoding: {len(found):,}"
+        yield _finding("replacement-character", message, found, "read the source again in its right encoding")
+
+
+def control_tokens(material: Material) -> Iterator[Finding]:
+    """Control tokens written out in people's text: they are learned as ordinary characters, never as control tokens."""
+    tokens = {*_FORMATS, *_own(material)}
+    longest_first = sorted(tokens, key=len, reverse=True)
+    found = _searched(material, re.compile("|".join(map(re.escape, longest_first))))
+    if found:
+        names = ", ".join(sorted({text for _, text in found})[:NAMED])
+        message = f"rows with control tokens in the text, taken as plain characters ({names}): {len(found):,}"
+        fix = "if these rows were rendered by a chat template before, undo that: give roles and contents"
+        yield _finding("control-token", message, found, fix)
+
+
+def _own(material: Material) -> set[str]:
+    """The control tokens of the model's own tokenizer and template."""
+    if material.renderer is None:
+        return set()
+    tokenizer = material.renderer.tokenizer
+    template = str(tokenizer.chat_template or "")
+    added = tokenizer.added_tokens_decoder.values()
+    return {str(token) for token in added if str(token).strip() and (token.special or str(token) in template)}
+
+
+def _searched(material: Material, pattern: re.Pattern[str]) -> list[tuple[Record, str]]:
+    """The records in which `pattern` is found, with what it first found."""
+    pairs = zip(material.records, map(pattern.search, material.texts), strict=True)
+    return [(record, found[0]) for record, found in pairs if found is not None]
+
+
+def _finding(code: str, message: str, found: list[tuple[Record, str]], fix: str) -> Finding:
+    places = tuple(example(record.source, found=text) for record, text in found[:NAMED])
+    return Finding(code, "warning", message, len(found), places, fix)

@@ -1,0 +1,88 @@
+"""Findings on rows that are left out, or refused."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from affinage.data.ledger import DAMAGE, Drop
+from affinage.inspection.findings import NAMED, Finding, Severity, example
+from affinage.inspection.material import Material
+
+_SAYS = {
+    "malformed": "cannot be parsed",
+    "wrong-type": "hold a value of the wrong type",
+    "missing-column": "lack a column",
+    "not-text": "hold something else than text",
+    "empty-text": "have no text",
+    "empty-label": "have no label",
+    "empty-prompt": "have no prompt",
+    "empty-response": "have an empty answer",
+    "bad-role-order": "have turns in an order that no model learns from",
+    "tool-calls": "hold tool calls",
+    "duplicate": "say exactly the same as an earlier row",
+    "no-learned-token": "have nothing to learn from once rendered",
+}
+_OWN_CHECK = ("too-long",)
+
+
+def left_out(material: Material) -> Iterator[Finding]:
+    """One finding for each reason, with the file and line of the first rows."""
+    by_reason: dict[str, list[Drop]] = defaultdict(list)
+    for drop in material.drops:
+        by_reason[drop.reason].append(drop)
+    for reason, drops in by_reason.items():
+        if reason in _OWN_CHECK:
+            continue
+        damaged = reason in DAMAGE and material.recipe.bad_rows == "error"
+        severity: Severity = "note" if reason == "duplicate" else material.blocking if damaged else "warning"
+        says = _SAYS.get(reason, f"are left out ({reason})")
+        fate = "" if severity == "error" else " (left out, counted)"
+        fix = "correct these rows, or leave them out, counted, with --set bad_rows=drop" if damaged else ""
+        yield Finding(
+            reason,
+            severity,
+            f"rows that {says}: {len(drops):,}{fate}",
+            len(drops),
+            tuple(example(drop.source, detail=drop.detail) for drop in drops[:NAMED]),
+            fix,
+        )
+
+
+def too_long(material: Material) -> Iterator[Finding]:
+    """Rows longer than the context: refused, left out or cut, as the recipe says. Raw text is split instead."""
+    wish = material.recipe.too_long
+    if material.renderer is None:
+        return
+    context = material.renderer.context
+    found = [example(record.source, tokens=tokens) for record, tokens in material.too_long]
+    longest = max((tokens for _, tokens in material.too_long), default=0)
+    if not found:
+        found = [example(drop.source, detail=drop.detail) for drop in material.drops if drop.reason == "too-long"]
+    cut = [(record, rows[-1]) for record, rows in material.rendered if rows[-1].truncated]
+    if cut:
+        found = [example(record.source, tokens=len(row) + row.truncated) for record, row in cut]
+    if not found:
+        return
+    fate = {"error": "", "drop": " (left out, counted)", "truncate": " (cut at the end, counted)"}[wish]
+    fix = "a model with a longer context, or shorter rows"
+    if wish == "error":
+        fix = f"--set context={longest} if the model allows it, --set too_long=truncate, or --set too_long=drop"
+    message = f"rows longer than the context of {context:,} tokens: {len(found):,} of {len(material.records):,}{fate}"
+    severity = material.blocking if wish == "error" else "warning"
+    yield Finding("too-long", severity, message, len(found), tuple(found[:NAMED]), fix)
+
+
+def not_rendered(material: Material) -> Iterator[Finding]:
+    """Rows that the chat template or the tokenizer refuses."""
+    found = material.not_rendered
+    if found:
+        message = f"rows that cannot be rendered: {len(found):,} of {len(material.records):,}; {found[0][1].message}"
+        places = tuple(example(record.source, detail=error.message) for record, error in found[:NAMED])
+        yield Finding("not-rendered", material.blocking, message, len(found), places, found[0][1].fix)
+
+
+def problems(material: Material) -> Iterator[Finding]:
+    """What stopped the reading, or the choice of a model."""
+    for error in material.problems:
+        yield Finding("refused", material.blocking, error.message, 1, (), error.fix)

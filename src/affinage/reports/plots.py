@@ -1,0 +1,164 @@
+"""Plots as small inline SVG. Colours become CSS variables, so that one plot serves light pages, dark pages and paper."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+INK, MUTED, GRID, ACCENT, SECOND = "#010203", "#040506", "#070809", "#0a0b0c", "#0d0e0f"
+_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "line", ACCENT: "accent", SECOND: "second"}
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "affinage",
+    "text.parse_math": False,
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "path.simplify": True,
+}
+MOST = 500  # points of a line that a plot shows
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One measured value with its bounds (None: not known); `role` is before, after or baseline."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    role: str
+
+
+def forest(bars: Sequence[Bar], label: str) -> str:
+    """Values with their intervals, one a line, the first on top. The axis need not start at zero: nothing is filled."""
+    with _figure(6.0, 0.62 + 0.36 * len(bars)) as (axes, svg):
+        for place, bar in enumerate(bars):
+            colour = {"after": ACCENT, "before": MUTED}.get(bar.role, SECOND)
+            if bar.low is not None and bar.high is not None:
+                axes.plot([bar.low, bar.high], [place, place], color=colour, linewidth=5, alpha=0.4)
+            axes.plot([bar.value], [place], "o", color=colour, markersize=7)
+            axes.annotate(
+                f"{bar.value:.3f}", (bar.value, place), (0, 7), textcoords="offset points", ha="center", fontsize=9
+            )
+        axes.set_yticks(range(len(bars)), [_short(bar.name) for bar in bars])
+        axes.set_ylim(len(bars) - 0.5, -0.75)
+        axes.margins(x=0.08)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel(label)
+    return svg[0]
+
+
+def losses(steps: Sequence[float], values: Sequence[float], validations: Sequence[tuple[float, float]]) -> str:
+    """Training loss, faint and smoothed, with the validation scores as points on it."""
+    with _figure(6.4, 2.9) as (axes, svg):
+        at, shown = _thinned(steps, values)
+        axes.plot(at, shown, color=MUTED, linewidth=0.8, alpha=0.45)
+        axes.plot(*_thinned(steps, smoothed(values)), color=ACCENT, linewidth=1.8, label="training, smoothed")
+        if validations:
+            axes.plot(*zip(*validations, strict=True), "o-", color=SECOND, markersize=4, linewidth=1, label="validation")
+        if len(values) > 20:  # the first steps of a fresh head would flatten the rest
+            low, high = min([*values, *(v for _, v in validations)]), sorted(values)[int(0.99 * (len(values) - 1))]
+            high = max([high, *(v for _, v in validations)])
+            axes.set_ylim(low - 0.05 * (high - low or 1), high + 0.08 * (high - low or 1))
+        axes.set_xlabel("optimizer step")
+        axes.set_ylabel("loss, nats per unit learned")
+        axes.legend(loc="upper right")
+    return svg[0]
+
+
+def small(title: str, steps: Sequence[float], values: Sequence[float]) -> str:
+    """One small line."""
+    with _figure(2.9, 1.55) as (axes, svg):
+        axes.plot(*_thinned(steps, values), color=ACCENT, linewidth=1.3)
+        axes.set_title(title, color=INK)
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4))
+        axes.yaxis.get_offset_text().set_color(MUTED)
+        axes.locator_params(axis="x", nbins=4, integer=True)
+        axes.locator_params(axis="y", nbins=4)
+        axes.set_ylim(bottom=0)
+    return svg[0]
+
+
+def growth(points: Sequence[tuple[float, float, float | None, float | None]], label: str) -> str:
+    """A learning curve: (rows, value, low, high)."""
+    with _figure(6.0, 2.5) as (axes, svg):
+        rows = [point[0] for point in points]
+        axes.plot(rows, [point[1] for point in points], "o-", color=ACCENT, linewidth=1.6, markersize=5)
+        bounds = [(row, low, high) for row, _, low, high in points if low is not None and high is not None]
+        if bounds:
+            axes.fill_between(*zip(*bounds, strict=True), color=ACCENT, alpha=0.15, linewidth=0)
+        axes.set_xlabel("training rows")
+        axes.set_ylabel(label)
+        axes.set_xlim(left=0)
+    return svg[0]
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """Exponential mean over about a thirtieth of the line (bias-corrected), so that the trend shows."""
+    keep = 1 - 1 / max(1.0, len(values) / 30)
+    total = weight = 0.0
+    line = []
+    for value in values:
+        total, weight = keep * total + value, keep * weight + 1
+        line.append(total / weight)
+    return line
+
+
+def _thinned(steps: Sequence[float], values: Sequence[float]) -> tuple[list[float], list[float]]:
+    stride = max(1, math.ceil(len(steps) / MOST))
+    return list(steps[::stride]), list(values[::stride])
+
+
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[tuple[Any, list[str]]]:
+    """Axes to draw on; when the block ends the SVG stands in the list."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    svg: list[str] = []
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure.subplots(), svg
+        buffer = io.StringIO()
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
+    svg.append(_inline(buffer.getvalue()))
+
+
+def _inline(document: str) -> str:
+    """Only the <svg> element: sized by the page, coloured by its variables, in its fonts, without ids nobody uses."""
+    svg = re.sub(r">\s+<", "><", document[document.index("<svg") :])
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' id="(?![pmC][0-9a-f]{6})[^"]*"', "", svg)
+    svg = re.sub(r'^(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'^(<svg[^>]*?) height="[^"]*"', r"\1", svg))
+    svg = re.sub(r"<defs><style.*?</style></defs>|font-family: [^;\"]+; ", "", svg, flags=re.DOTALL)
+    for colour, name in _VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return svg.strip().replace("<svg ", '<svg role="img" ', 1)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 34 else f"{name[:33]}…"

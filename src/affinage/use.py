@@ -1,0 +1,270 @@
+"""A run (or a plain model) in use: generate, classify, encode, score. One renderer, built from the run's own recipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from affinage.data.batches import Row
+from affinage.data.encoding import Encoder
+from affinage.data.ledger import Drop
+from affinage.data.records import Labelled, Message, Source, Text
+from affinage.data.rendering import Renderer
+from affinage.device import Machine, machine, seed_everything
+from affinage.errors import InputError, nearest
+from affinage.evaluation.language import score_language
+from affinage.generation.engine import Completion, LocalGenerator
+from affinage.generation.sampling import Sampling
+from affinage.models.adapted import AdaptedModel
+from affinage.models.encodings import encode_rows
+from affinage.models.heads import CLASSIFIER, ClassifierHead
+from affinage.models.loading import Base, load_network, open_base
+from affinage.models.saving import load_run
+from affinage.recipe import Recipe
+from affinage.runs import open_run
+from affinage.tuning.prepare import make_renderer
+
+BUDGET = 8192  # padded tokens of one forward pass
+Prompt = str | Sequence[Message | dict[str, str]]
+
+
+def load(
+    name: str | Path,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    too_long: Literal["error", "truncate", "drop"] | None = None,
+) -> Adapted:
+    """Load a run folder, a model folder, a hub model or `tiny`.
+
+    Args:
+        too_long: what becomes of texts longer than the context; the run's own way when unset.
+
+    Raises:
+        InputError: it does not exist or is broken.
+        GateError: the run's base has changed since it was tuned.
+    """
+    base = open_base(str(name))
+    recipe, objective = Recipe(model=str(name)), None
+    if base.run is not None:
+        run = open_run(base.run)
+        recipe, objective = run.recipe, str(run.plan["objective"])
+    if too_long is not None:
+        recipe = recipe.model_copy(update={"too_long": too_long})
+    here = machine(device, recipe.dtype, threads)
+    talks = bool(base.tokenizer.chat_template) if base.run is None else objective != "pretrain"
+    renderer = make_renderer(recipe, base)
+    return Adapted(base, recipe, objective, talks, load_model(base, here), renderer)
+
+
+def load_model(base: Base, here: Machine, recipe: Recipe | None = None) -> AdaptedModel:
+    """The weights behind `base`, in evaluation mode; random ones where the `recipe` of a run started from such."""
+    if base.run is not None:
+        return load_run(base.run, here)
+    if recipe is not None:
+        seed_everything(recipe.seed)
+    network = load_network(base, here, initialise=recipe.initialise if recipe else "pretrained")
+    return AdaptedModel(network, causal=base.causal, dtype=here.torch_dtype).requires_grad_(False).eval()
+
+
+@dataclass(slots=True, eq=False)
+class Adapted:
+    """A model that is ready to work.
+
+    Attributes:
+        objective: what the run was tuned for; None for a model without a run.
+        talks: whether prompts go through the chat template (else they are continued as they stand).
+    """
+
+    base: Base
+    recipe: Recipe
+    objective: str | None
+    talks: bool
+    model: AdaptedModel
+    renderer: Renderer
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes, in the order of `probabilities`; empty without a classification head."""
+        return self._head.labels if CLASSIFIER in self.model.heads else []
+
+    def generate(self, prompts: str | Sequence[Prompt], *, raw: bool | None = None, **sampling: Any) -> list[str]:
+        """One answer for each prompt.
+
+        Args:
+            prompts: a text, several, conversations (lists of `{"role", "content"}`), or one conversation.
+            raw: continue the text as it is, without a chat template; the model's own habit when unset.
+            sampling: `max_tokens, temperature, top_p, top_k, stop, seed` (greedy unless a temperature is given).
+
+        Raises:
+            InputError: a setting is unknown, a prompt does not fit the context, or the model cannot write.
+        """
+        raw = not self.talks if raw is None else raw
+        chosen = make_sampling(sampling)
+        ids = [self._prompt_ids(prompt, raw) for prompt in _several(prompts)]
+        return [self._answer(done, raw) for done in self._generator(raw).generate(ids, chosen)]
+
+    def stream(self, prompt: Prompt, *, raw: bool | None = None, **sampling: Any) -> Generator[str, None, Completion]:
+        """The pieces of one answer as they come; arguments and errors as `generate`."""
+        raw = not self.talks if raw is None else raw
+        return self._generator(raw).stream(self._prompt_ids(prompt, raw), make_sampling(sampling))
+
+    def classify(self, texts: str | Sequence[str]) -> list[dict[str, Any]]:
+        """For each text its most likely label, that label's probability, and the probabilities of all labels.
+
+        Raises:
+            InputError: the model has no classification head, or a text is empty or too long.
+        """
+        return self.classify_rows(self._rows([texts] if isinstance(texts, str) else texts))
+
+    def classify_rows(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """As `classify`, for rendered rows."""
+        head = self._head
+        vectors = self.encode_rows(rows, head.pooling, head.layer)
+        probabilities_RC = head.probabilities(torch.from_numpy(vectors).to(self.model.device)).cpu().numpy()
+        found = []
+        for row_C in probabilities_RC:
+            best = int(row_C.argmax())
+            each = {label: float(p) for label, p in zip(head.labels, row_C, strict=True)}
+            found.append({"label": head.labels[best], "probability": float(row_C[best]), "probabilities": each})
+        return found
+
+    def encode(
+        self, texts: str | Sequence[str], pooling: str | None = None, layer: int | None = None
+    ) -> NDArray[np.float32]:
+        """One vector for each text, (R, H).
+
+        Args:
+            pooling: mean, last, first or max over a text's tokens. Unset: the head's own, else mean.
+            layer: which block's encodings (0: the embeddings, -1: the last). Unset: the head's own, else the last.
+
+        Raises:
+            InputError: the model has no such layer, or a text is empty or too long.
+        """
+        if CLASSIFIER in self.model.heads:
+            pooling, layer = pooling or self._head.pooling, self._head.layer if layer is None else layer
+        rows = self._rows([texts] if isinstance(texts, str) else texts)
+        return self.encode_rows(rows, pooling or "mean", layer)
+
+    def encode_rows(self, rows: Sequence[Row], pooling: str, layer: int | None) -> NDArray[np.float32]:
+        """As `encode`, for rendered rows."""
+        return encode_rows(
+            self.model, rows, pooling=pooling, layer=layer, budget=BUDGET, pad_id=self.renderer.pad_id
+        ).vectors
+
+    def likelihood(self, texts: str | Sequence[str]) -> list[dict[str, float | None]]:
+        """How well the model foresees each text: `loss` (nats per token) and `bits_per_byte`.
+
+        Raises:
+            InputError: the model is an encoder, or a text is empty.
+        """
+        if not self.model.causal:
+            raise InputError(f"{self.base.name!r} is an encoder: it gives texts no likelihood", fix="use a causal model")
+        texts = [texts] if isinstance(texts, str) else texts
+        blocks = [self.renderer.text(Text(text=text)) for text in texts]
+        empty = [number for number, rows in enumerate(blocks, start=1) if not rows]
+        if empty:
+            raise InputError(f"text {empty[0]} of {len(texts)} is empty", fix="leave it out")
+        scores = score_language(
+            self.model, [row for rows in blocks for row in rows], budget=BUDGET, pad_id=self.renderer.pad_id
+        )
+        found, start = [], 0
+        for rows in blocks:
+            part = slice(start, start := start + len(rows))
+            nats, tokens, size = (float(x[part].sum()) for x in (scores.nll_R, scores.tokens_R, scores.bytes_R))
+            bits = nats / math.log(2) / size if size else None
+            found.append({"loss": nats / tokens if tokens else None, "bits_per_byte": bits})
+        return found
+
+    def rows_of(self, texts: Sequence[str], sources: Sequence[Source]) -> tuple[list[Row | None], list[Drop]]:
+        """The rendered row of each text, None where it is left out, and why."""
+        records = [Labelled(text=text, label="", source=source) for text, source in zip(texts, sources, strict=True)]
+        rows, drops = self.renderer.rows(records, {"": 0.0})
+        found = {row.record_id: row for row in rows}
+        return [found.get(record.id) for record in records], drops
+
+    def refused(self, prompt: Prompt) -> str:
+        """Why `generate` would refuse this prompt; empty when it would not."""
+        try:
+            ids, room = self._prompt_ids(prompt, not self.talks), self._generator(not self.talks).context
+        except InputError as error:
+            return error.message
+        if not ids:
+            return "empty-prompt"
+        return "" if len(ids) < room else f"too-long: {len(ids)} tokens, the context is {room}"
+
+    @property
+    def _head(self) -> ClassifierHead:
+        if CLASSIFIER not in self.model.heads:
+            raise InputError(f"{self.base.name!r} has no classification head", fix="tune one: affinage tune LABELLED_DATA")
+        head = self.model.heads[CLASSIFIER]
+        assert isinstance(head, ClassifierHead)
+        return head
+
+    def _rows(self, texts: Sequence[str]) -> list[Row]:
+        sources = [Source(f"text {number} of {len(texts)}") for number in range(1, len(texts) + 1)]
+        rows, drops = self.rows_of(texts, sources)
+        if drops:
+            raise InputError(f"{drops[0].source}: {drops[0].reason} {drops[0].detail}".rstrip(), fix="leave it out")
+        return [row for row in rows if row is not None]
+
+    def _prompt_ids(self, prompt: Prompt, raw: bool) -> list[int]:
+        if not raw:
+            turns = [Message("user", prompt)] if isinstance(prompt, str) else [_message(turn) for turn in prompt]
+            return self.renderer.prompt(turns)
+        if not isinstance(prompt, str):
+            raise InputError("a conversation needs a chat template", fix="give a text, or leave `raw` unset")
+        tokenizer = self.renderer.tokenizer
+        start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        return [*start, *Encoder(tokenizer, "").encode([prompt])[0]]
+
+    def _generator(self, raw: bool) -> LocalGenerator:
+        renderer = self.renderer
+        ends = {renderer.tokenizer.eos_token_id, renderer.tokenizer.bos_token_id} if raw else set(renderer.stop_ids)
+        return LocalGenerator(
+            self.model, renderer.tokenizer, stop_ids={end for end in ends if end is not None},
+            pad_id=renderer.pad_id, context=renderer.context,
+        )  # fmt: skip
+
+    def _answer(self, done: Completion, raw: bool) -> str:
+        """The answer's content: without what the template itself puts around it."""
+        at_stop_text = done.finish == "stop" and done.tokens[-1] not in self.renderer.stop_ids
+        return done.text if raw or at_stop_text else self.renderer.answer(done.tokens)
+
+
+def make_sampling(settings: dict[str, Any]) -> Sampling:
+    """Sampling from keyword settings; a list of stop texts is taken.
+
+    Raises:
+        InputError: a setting is unknown, with the nearest known one, or out of range.
+    """
+    known = [field.name for field in fields(Sampling)]
+    for name in settings:
+        if name not in known:
+            raise InputError(f"unknown sampling setting {name!r}.{nearest(name, known)}", fix=f"known: {', '.join(known)}")
+    stop = settings.get("stop", ())
+    return replace(Sampling(), **{**settings, "stop": (stop,) if isinstance(stop, str) else tuple(stop or ())})
+
+
+def _several(prompts: str | Sequence[Prompt]) -> list[Prompt]:
+    if isinstance(prompts, str):
+        return [prompts]
+    if prompts and isinstance(prompts[0], Message | dict):
+        return [prompts]  # type: ignore[list-item]  # one conversation
+    return list(prompts)
+
+
+def _message(turn: Message | dict[str, str]) -> Message:
+    if isinstance(turn, Message):
+        return turn
+    try:
+        return Message(turn["role"], turn["content"])
+    except (KeyError, TypeError):
+        raise InputError(f"a turn needs a role and a content, found {turn!r:.80}") from None

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from affinage.data.batches import Row, collate
+from affinage.errors import InputError, RunError
+from affinage.evaluation.language import LanguageScores, score_language
+from affinage.models.adapted import AdaptedModel
+
+VOCABULARY = 50
+
+
+@pytest.fixture(scope="module")
+def model() -> AdaptedModel:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+    )
+    return AdaptedModel(LlamaForCausalLM(config), causal=True)
+
+
+def make_rows(number: int = 9) -> list[Row]:
+    rng = np.random.default_rng(0)
+    rows = []
+    for _ in range(number):
+        length = int(rng.integers(3, 30))
+        weights = (rng.random(length) < 0.7).astype(np.float32)
+        weights[0], weights[-1] = 0, 1
+        rows.append(Row(rng.integers(1, VOCABULARY, length).astype(np.int32), weights, learned_bytes=4 * length))
+    return rows
+
+
+def test_scores_are_each_rows_own_in_order(model: AdaptedModel) -> None:
+    rows, heard = make_rows(), []
+    scores = score_language(model, rows, budget=60, pad_id=0, progress=lambda done, all_: heard.append((done, all_)))
+    for number, row in enumerate(rows):
+        alone = model.row_scores(collate([row], 0))
+        assert scores.nll_R[number] == pytest.approx(float(alone.nll_B[0]), rel=1e-5)
+        assert scores.tokens_R[number] == row.learned
+        assert scores.hits_R[number] == float(alone.hits_B[0])
+    assert heard[-1] == (9, 9)
+    assert len(heard) > 1
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_mode_is_restored(model: AdaptedModel, training: bool) -> None:
+    model.train(training)
+    score_language(model, make_rows(2), budget=100, pad_id=0)
+    assert model.training is training
+
+
+def test_figures() -> None:
+    ones = np.ones(10)
+    scores = LanguageScores(math.log(8) * 3 * ones, 3 * ones, 6 * ones, 0 * ones)
+    assert scores.loss.value == pytest.approx(math.log(8))
+    assert scores.perplexity.value == pytest.approx(8)
+    bits, accuracy = scores.bits_per_byte, scores.token_accuracy
+    assert bits is not None
+    assert bits.value == pytest.approx(1.5)
+    assert accuracy is not None
+    assert accuracy.value == 0
+    assert 0 < accuracy.high < 0.35  # ten rows without a hit do not prove that there is none
+    assert set(scores.metrics()) == {"loss", "perplexity", "bits_per_byte", "token_accuracy"}
+
+
+def test_saved_and_loaded(tmp_path: Path) -> None:
+    scores = LanguageScores(*np.random.default_rng(0).random((4, 7)))
+    scores.save(tmp_path / "before.safetensors")
+    loaded = LanguageScores.load(tmp_path / "before.safetensors")
+    assert np.array_equal(loaded.nll_R, scores.nll_R)
+    assert np.array_equal(loaded.hits_R, scores.hits_R)
+    assert [path.name for path in tmp_path.iterdir()] == ["before.safetensors"]
+
+
+def test_broken_files_and_models(tmp_path: Path, model: AdaptedModel) -> None:
+    (tmp_path / "x").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="no language scores"):
+        LanguageScores.load(tmp_path / "x")
+    with pytest.raises(InputError, match="cannot read"):
+        LanguageScores.load(tmp_path / "y")
+    with pytest.raises(RunError, match="cannot write"):
+        LanguageScores(*np.ones((4, 2))).save(tmp_path / "no" / "z")
+    broken = AdaptedModel(LlamaForCausalLM(model.network.config), causal=True)
+    broken.network.lm_head.weight.data.fill_(float("nan"))
+    with pytest.raises(RunError, match="not finite"):
+        score_language(broken, make_rows(2), budget=100, pad_id=0)

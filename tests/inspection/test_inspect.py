@@ -1,0 +1,164 @@
+"""`affinage inspect`: what it prints, what it gives to programs, and that data cannot steer the screen."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from affinage.cli.inspect import bracketed, coloured
+from affinage.cli.main import main
+from affinage.inspection.checks import find
+from affinage.inspection.tokens import safe, shown_rows, statistics
+from affinage.recipe import make_recipe
+from affinage.tuning.survey import survey
+
+Write = Callable[..., Path]
+
+
+def chats(count: int = 12) -> list[Any]:
+    return [{"prompt": f"What is the age of cheese number {n}?", "response": f"It is {n} weeks old."} for n in range(count)]
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main(["inspect", *map(str, words)])
+    return code, *capsys.readouterr()
+
+
+def test_json_has_the_shape_that_programs_read(write: Write, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, write(chats()), "--model", base, "--rows", 2, "--json")
+    assert code == 0
+    assert len(out.splitlines()) == 1
+    assert "findings" in err
+    value = json.loads(out)
+    assert {"schema", "ledger", "findings", "tokens", "rows", "layouts"} <= set(value)
+    ledger = value["ledger"]
+    sides = sum(ledger[side] for side in ("trained", "not_reached", "validation", "held_out"))
+    assert ledger["read"] == 12 == sides + sum(ledger["dropped"].values())
+    assert {"min", "median", "p95", "max", "total", "learned", "above_context_share"} <= set(value["tokens"])
+    assert [row["line"] for row in value["rows"]] == [1, 12]
+    row = value["rows"][0]
+    said = "".join(token["text"] for token in row["tokens"] if token["learned"])
+    assert said == "It is 0 weeks old.</s>"
+    assert row["learned"] == sum(token["learned"] for token in row["tokens"])
+    assert row["length"] == len(row["tokens"])
+
+
+def test_an_error_finding_leaves_with_2(write: Write, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write([*chats(), "{"])
+    code, out, _ = run(capsys, path, "--model", base)
+    assert code == 2
+    assert f"{path}:13" in out
+    assert "error rows that cannot be parsed: 1" in out
+    code, out, _ = run(capsys, path, "--model", base, "--json")
+    assert code == 2
+    findings = json.loads(out)["findings"]
+    assert set(findings[0]) == {"code", "severity", "message", "count", "examples", "fix"}
+    code, _, _ = run(capsys, path, "--model", base, "--set", "bad_rows=drop")
+    assert code == 0
+
+
+def test_a_wrong_setting_is_refused_as_by_tune(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, write(chats()), "--set", "rnak=3")
+    assert code == 2
+    assert "Did you mean 'rank'?" in err
+
+
+def test_markup_and_control_codes_in_data_stay_letters(
+    write: Write, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = "[bold]x[/bold] [link=http://a]y[/link] \x1b[31mred\x1b]0;title\x07 \u202eback :smile:"
+    rows = [{"text": f"{evil} number {n}", "label": f"[red]{n % 2}"} for n in range(24)]
+    path = write([*rows, {"text": "[/nothing] once", "label": "[blink]\x1b[2J"}])
+    code, out, _ = run(capsys, path, "--model", base, "--rows", 3)
+    assert code == 2
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    shown = out.replace("|", "")
+    assert "[bold]x[/bold] [link=http://a]y[/link]" in shown
+    assert "\\x1b[31mred\\x1b]0;title\\x07 \\u202eback :smile:" in shown
+    assert "[red]" in out
+    assert "[blink]" in out
+
+
+def test_colours_mark_learned_tokens_and_nothing_else() -> None:
+    tokens = [{"text": "[bold]", "learned": False}, {"text": "yes\n", "learned": True}, {"text": "</s>", "learned": True}]
+    screen = io.StringIO()
+    Console(file=screen, force_terminal=True, color_system="standard", markup=False).print(coloured(tokens))
+    assert "[bold]" in screen.getvalue()
+    green = [part for part in screen.getvalue().split("\x1b[") if part.startswith(("30;42m", "30;102m"))]
+    assert [part.partition("m")[2] for part in green] == ["yes↵", "</s>"]
+    assert bracketed(tokens) == "[bold]|[yes↵]\n[</s>]"
+
+
+def test_safe_spells_out_what_steers_a_terminal() -> None:
+    assert safe("a\x1b[0m\x9b\x00\r\t\u200b\u2066b") == "a\\x1b[0m\\x9b\\x00\\r\\t\\u200b\\u2066b"
+    assert safe("é 中 😀\n") == "é 中 😀\n"
+
+
+def test_long_rows_are_shown_in_part_and_given_whole(write: Write, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = [{"text": f"Shelf {n}: " + "the cheese is turned and washed again. " * 60} for n in range(24)]
+    code, out, _ = run(capsys, write(texts), "--model", base, "--rows", 1)
+    assert code == 0
+    assert "more tokens" in out
+    material = survey(make_recipe({"data": str(write(texts)), "model": str(base)}))
+    row = shown_rows(material, 1)[0]
+    assert "".join(token["text"] for token in row["tokens"]).startswith("<s>Shelf 0: the cheese")
+    assert len(row["tokens"]) == row["length"] <= 512
+    assert row["rows"] == 2
+
+
+def test_statistics_count_what_the_renderer_made(write: Write, base: Path) -> None:
+    material = survey(make_recipe({"data": str(write(chats())), "model": str(base)}))
+    rows = [row for some in material.rows_of.values() for row in some]
+    counted = statistics(material)
+    assert counted is not None
+    lengths = sorted(map(len, rows))
+    assert (counted.rows, counted.min, counted.max, counted.total) == (12, lengths[0], lengths[-1], sum(lengths))
+    assert counted.learned == sum(row.learned for row in rows)
+    assert counted.end_of_turn_learned_share == 1.0
+    assert counted.above_context == 0
+
+
+def test_rows_above_the_context_count_with_their_whole_length(write: Write, base: Path) -> None:
+    path = write([*chats(), {"prompt": "Go on", "response": "so " * 600}])
+    refused = statistics(survey(make_recipe({"data": str(path), "model": str(base)})))
+    cut = statistics(survey(make_recipe({"data": str(path), "model": str(base), "too_long": "truncate"})))
+    assert refused is not None
+    assert cut is not None
+    assert refused.max == cut.max > 600
+    assert refused.above_context == cut.above_context == 1
+    assert cut.truncated == cut.max - 512
+
+
+REAL = {
+    "alpaca_en_sample": ("chat", {"too_long": "drop"}, {"duplicate", "too-long"}),
+    "sst2": ("labelled", {}, set()),
+    "tinystories_sample": ("text", {}, {"mojibake"}),
+    "vigogne_fr": ("chat", {"too_long": "drop"}, {"too-long", "spelt-out"}),
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", REAL)
+def test_real_data(name: str, shared: Path) -> None:
+    kind, settings, codes = REAL[name]
+    model = str(shared / "models/stories260K")
+    material = survey(make_recipe({"data": str(shared / "data" / name), "model": model, **settings}))
+    findings = find(material)
+    assert material.kind == kind
+    assert findings.of("error") == []
+    assert codes <= {finding.code for finding in findings}
+    if "mojibake" in codes:
+        broken = sum("â€" in text for text in material.texts)
+        assert [finding.count for finding in findings if finding.code == "mojibake"] == [broken]
+        assert broken > 50
+    else:
+        assert "mojibake" not in {finding.code for finding in findings}
+    assert statistics(material) is not None
