@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from affinage.data.records import Source
 from affinage.errors import InputError
 from affinage.inspection.characters import MOJIBAKE
 from affinage.inspection.checks import find
 from affinage.inspection.findings import Finding, Findings, example, places
-from affinage.data.records import Source
 from affinage.recipe import make_recipe
 from affinage.tuning.prepare import prepare
 from affinage.tuning.survey import survey
@@ -22,7 +22,9 @@ Write = Callable[..., Path]
 
 
 def chats(count: int = 12) -> Rows:
-    return [{"prompt": f"What is the age of cheese number {n}?", "response": f"It is {n} weeks old."} for n in range(count)]
+    return [
+        {"prompt": f"What is the age of cheese number {n}?", "response": f"It is {n} weeks old."} for n in range(count)
+    ]
 
 
 def labelled(count: int = 24) -> Rows:
@@ -30,7 +32,10 @@ def labelled(count: int = 24) -> Rows:
 
 
 def texts(count: int = 24) -> Rows:
-    return [{"text": f"In the cellar, shelf {n} holds the cheeses of week {n} and their washed rinds."} for n in range(count)]
+    return [
+        {"text": f"In the cellar, shelf {n} holds the cheeses of week {n} and their washed rinds."}
+        for n in range(count)
+    ]
 
 
 def found(path: Path | str, base: Path, **settings: Any) -> Findings:
@@ -62,52 +67,125 @@ FAULTS = {
     "duplicate": ([SAME, *chats(), SAME], {}, "duplicate", "note", 1, [14]),
     "too long": ([*chats(), SAME | {"response": "so " * 600}], {}, "too-long", "error", 1, [13]),
     "too long, cut": (
-        [*chats(), SAME | {"response": "so " * 600}], {"too_long": "truncate"}, "too-long", "warning", 1, [13],
+        [*chats(), SAME | {"response": "so " * 600}],
+        {"too_long": "truncate"},
+        "too-long",
+        "warning",
+        1,
+        [13],
     ),
     "cut answers have no end": (
-        [*chats(), SAME | {"response": "so " * 600}], {"too_long": "truncate"}, "end-not-learned", "warning", 1, [13],
+        [*chats(), SAME | {"response": "so " * 600}],
+        {"too_long": "truncate"},
+        "end-not-learned",
+        "warning",
+        1,
+        [13],
     ),
-    "too long, left out": ([*chats(), SAME | {"response": "so " * 600}], {"too_long": "drop"}, "too-long", "warning", 1, [13]),
+    "too long, left out": (
+        [*chats(), SAME | {"response": "so " * 600}],
+        {"too_long": "drop"},
+        "too-long",
+        "warning",
+        1,
+        [13],
+    ),
     "too long to answer": (
-        [*chats(), SAME | {"prompt": "so " * 600}], {"too_long": "truncate"}, "no-learned-token", "warning", 1, [13],
+        [*chats(), SAME | {"prompt": "so " * 600}],
+        {"too_long": "truncate"},
+        "no-learned-token",
+        "warning",
+        1,
+        [13],
     ),
     "several answers": ([*chats(), SAME, SAME | {"response": "Bo's."}], {}, "differing-answers", "note", 2, [13, 14]),
     "one word": ([*chats(), SAME | {"response": "Ann"}], {}, "one-word-answer", "note", 1, [13]),
     "answer is prompt": ([*chats(), SAME | {"response": SAME["prompt"]}], {}, "answer-is-prompt", "warning", 1, [13]),
     "answer in prompt": (
-        [*chats(), {"prompt": "Say: Ann ate the cheese.", "response": "Ann ate the cheese."}], {}, "answer-in-prompt",
-        "note", 1, [13],
+        [*chats(), {"prompt": "Say: Ann ate the cheese.", "response": "Ann ate the cheese."}],
+        {},
+        "answer-in-prompt",
+        "note",
+        1,
+        [13],
     ),
     "one label": ([row | {"label": "late"} for row in labelled()], {}, "one-label", "error", 1, [1]),
     "label once": ([*labelled(), {"text": "It is red.", "label": "paint"}], {}, "label-once", "error", 1, [25]),
     "rare label": (
-        [*labelled(), *({"text": f"It is red {n}.", "label": "paint"} for n in range(4))], {}, "rare-label", "warning", 1, [25],
+        [*labelled(), *({"text": f"It is red {n}.", "label": "paint"} for n in range(4))],
+        {},
+        "rare-label",
+        "warning",
+        1,
+        [25],
     ),
     "label variants": (
-        [*labelled(), *({"text": f"Where is it, {n}?", "label": "Lost "} for n in range(10))], {}, "label-variants",
-        "warning", 2, [25],
+        [*labelled(), *({"text": f"Where is it, {n}?", "label": "Lost "} for n in range(10))],
+        {},
+        "label-variants",
+        "warning",
+        2,
+        [25],
     ),
     "uneven labels": (
-        [*labelled(), *({"text": f"Too late, {n}!", "label": "late"} for n in range(60))], {}, "uneven-labels", "warning",
-        72, [1],
+        [*labelled(), *({"text": f"Too late, {n}!", "label": "late"} for n in range(60))],
+        {},
+        "uneven-labels",
+        "warning",
+        72,
+        [1],
     ),
     "contradiction": (
-        [*labelled(), {"text": "the parcel number 3 came late.", "label": "late"}], {}, "contradictory-labels", "warning",
-        2, [4, 25],
+        [*labelled(), {"text": "the parcel number 3 came late.", "label": "late"}],
+        {},
+        "contradictory-labels",
+        "warning",
+        2,
+        [4, 25],
     ),
-    "mojibake": ([*texts(), {"text": "Then she said â€œthe cheese is oldâ€ and left."}], {}, "mojibake", "warning", 1, [25]),
-    "lost character": ([*texts(), {"text": "The caf\ufffd on the hill sells cheese."}], {}, "replacement-character", "warning", 1, [25]),
+    "mojibake": (
+        [*texts(), {"text": "Then she said â€œthe cheese is oldâ€ and left."}],
+        {},
+        "mojibake",
+        "warning",
+        1,
+        [25],
+    ),
+    "lost character": (
+        [*texts(), {"text": "The caf\ufffd on the hill sells cheese."}],
+        {},
+        "replacement-character",
+        "warning",
+        1,
+        [25],
+    ),
     "foreign template": (
-        [*chats(), SAME | {"prompt": "<|im_start|>user\nWhose?<|im_end|>"}], {}, "control-token", "warning", 1, [13],
+        [*chats(), SAME | {"prompt": "<|im_start|>user\nWhose?<|im_end|>"}],
+        {},
+        "control-token",
+        "warning",
+        1,
+        [13],
     ),
-    "own control token": ([*texts(), {"text": "The end of the cheese text is here.</s>"}], {}, "control-token", "warning", 1, [25]),
+    "own control token": (
+        [*texts(), {"text": "The end of the cheese text is here.</s>"}],
+        {},
+        "control-token",
+        "warning",
+        1,
+        [25],
+    ),
     "unknown script": (
-        [*texts(), *({"text": f"奶酪在地窖里成熟需要很多个星期的时间 {n} 然后才能出售给客人"} for n in range(9))], {}, "spelt-out",
-        "warning", 9, [25, 26, 27, 28, 29],
+        [*texts(), *({"text": f"奶酪在地窖里成熟需要很多个星期的时间 {n} 然后才能出售给客人"} for n in range(9))],
+        {},
+        "spelt-out",
+        "warning",
+        9,
+        [25, 26, 27, 28, 29],
     ),
     "short text": ([*texts(), {"text": "Rind."}], {}, "short-text", "note", 1, [25]),
     "shared text": ([*chats(), SAME, SAME | {"prompt": "whose CHEESE is it?"}], {}, "shared-text", "note", 2, [13, 14]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -125,7 +203,11 @@ REFUSED = {
     "context": (chats(), {"context": 4096}, "the model takes at most 512"),
     "objective": (chats(), {"objective": "classify"}, "learns from labelled rows"),
     "train": (chats(), {"train": "head"}, "head"),
-    "prompts alone": ([{"prompt": f"What is {n}?"} for n in range(9)], {}, "nothing can be learned from prompt rows alone"),
+    "prompts alone": (
+        [{"prompt": f"What is {n}?"} for n in range(9)],
+        {},
+        "nothing can be learned from prompt rows alone",
+    ),
     "unknown layout": ([{"a": n} for n in range(9)], {}, "column"),
     "few rows": (chats(2), {}, "too few to hold any out"),
     "missing file": (None, {}, "no such file"),
@@ -149,6 +231,12 @@ def test_all_faults_are_told_at_once(write: Write, base: Path) -> None:
     assert (material.ledger.read, material.ledger.dropped) == (27, {"malformed": 1, "too-long": 1})
 
 
+@pytest.mark.parametrize("wish", ["error", "truncate", "drop"])
+def test_too_long_rows_are_counted_of_all_rows(wish: str, write: Write, base: Path) -> None:
+    rows = [*chats(), SAME | {"response": "so " * 600}]
+    assert "1 of 13" in one(found(write(rows), base, too_long=wish), "too-long").message
+
+
 def test_rows_that_the_template_refuses_are_named(write: Write, base: Path, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
@@ -163,7 +251,10 @@ def test_rows_that_the_template_refuses_are_named(write: Write, base: Path, tmp_
     )
     tokenizer.save_pretrained(picky)
     turns = [{"role": "user", "content": "And now?"}, {"role": "assistant", "content": "Now we wait."}]
-    rows = [{"messages": [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["response"]}]} for row in chats()]
+    rows = [
+        {"messages": [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["response"]}]}
+        for row in chats()
+    ]
     path = write([*rows, {"messages": [{"role": "system", "content": "Be kind."}, *turns]}])
     finding = one(found(path, picky), "not-rendered")
     assert (finding.severity, finding.count, finding.examples[0]["line"]) == ("error", 1, 13)
@@ -175,26 +266,50 @@ def test_clean_data_give_no_warning(name: str, examples: Path, base: Path) -> No
     assert [finding.to_json() for finding in findings if finding.severity != "note"] == []
 
 
-@pytest.mark.parametrize("text", ["â€œHiâ€", "donâ€™t", "cafÃ©", "dÃ©jÃ  vu", "Â£5", "5 â‚¬", "ðŸ˜€", "ÐŸÑ€Ð¸Ð²ÐµÑ‚", "ï»¿id"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "â€œHiâ€",
+        "SÃƒO PAULO",
+        "DÃ‰JÃ€",
+        "donâ€™t",
+        "cafÃ©",
+        "dÃ©jÃ  vu",
+        "Â£5",
+        "5 â‚¬",
+        "ðŸ˜€",
+        "ÐŸÑ€Ð¸Ð²ÐµÑ‚",
+        "ï»¿id",
+    ],
+)
 def test_broken_characters_are_recognised(text: str) -> None:
     assert MOJIBAKE.search(text)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["« Café »", "été\u00a0», dit-il", "voilà\u00a0«\u00a0là", "IRMÃ»", "SÃO PAULO", "“quoted”", "5 €", "Привет", "ÂNGELA", "pâte", "ÇA VA"],
+    [
+        "« Café »",
+        "été\u00a0», dit-il",
+        "voilà\u00a0«\u00a0là",
+        "IRMÃ»",
+        "SÃO PAULO",
+        "“quoted”",
+        "5 €",
+        "Привет",
+        "ÂNGELA",
+        "pâte",
+        "ÇA VA",
+    ],
 )
 def test_right_characters_are_left_alone(text: str) -> None:
     assert not MOJIBAKE.search(text)
-    if text not in ("IRMÃ»", "ÂNGELA"):  # and the same text, broken, is recognised
-        broken = "".join(
-            bytes([byte]).decode("cp1252", "ignore") or chr(byte) for char in text for byte in char.encode()
-        )
-        assert MOJIBAKE.search(broken) or text == "ÇA VA"
 
 
 def test_the_worst_stands_first_and_html_is_escaped() -> None:
-    findings = Findings([Finding("a", "note", "fine"), Finding("b", "error", "<script>", 1, (example(Source("f<", "2")),))])
+    findings = Findings(
+        [Finding("a", "note", "fine"), Finding("b", "error", "<script>", 1, (example(Source("f<", "2")),))]
+    )
     assert [finding.code for finding in findings] == ["b", "a"]
     assert findings.summary() == "1 error, 1 note"
     assert "<script>" not in findings._repr_html_()

@@ -22,7 +22,9 @@ Write = Callable[..., Path]
 
 
 def chats(count: int = 12) -> list[Any]:
-    return [{"prompt": f"What is the age of cheese number {n}?", "response": f"It is {n} weeks old."} for n in range(count)]
+    return [
+        {"prompt": f"What is the age of cheese number {n}?", "response": f"It is {n} weeks old."} for n in range(count)
+    ]
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -88,7 +90,11 @@ def test_markup_and_control_codes_in_data_stay_letters(
 
 
 def test_colours_mark_learned_tokens_and_nothing_else() -> None:
-    tokens = [{"text": "[bold]", "learned": False}, {"text": "yes\n", "learned": True}, {"text": "</s>", "learned": True}]
+    tokens = [
+        {"text": "[bold]", "learned": False},
+        {"text": "yes\n", "learned": True},
+        {"text": "</s>", "learned": True},
+    ]
     screen = io.StringIO()
     Console(file=screen, force_terminal=True, color_system="standard", markup=False).print(coloured(tokens))
     assert "[bold]" in screen.getvalue()
@@ -102,7 +108,9 @@ def test_safe_spells_out_what_steers_a_terminal() -> None:
     assert safe("é 中 😀\n") == "é 中 😀\n"
 
 
-def test_long_rows_are_shown_in_part_and_given_whole(write: Write, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_rows_are_shown_in_part_and_given_whole(
+    write: Write, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     texts = [{"text": f"Shelf {n}: " + "the cheese is turned and washed again. " * 60} for n in range(24)]
     code, out, _ = run(capsys, write(texts), "--model", base, "--rows", 1)
     assert code == 0

@@ -16,9 +16,22 @@ if TYPE_CHECKING:
 _UNASSIGNED = (0x81, 0x8D, 0x8F, 0x90, 0x9D)
 _SHOWN = "".join(chr(n) if n in _UNASSIGNED else bytes([n]).decode("cp1252") for n in range(0x80, 0xC0))
 _NEXT = f"[{re.escape(_SHOWN)}]"
+_CLOSING = "\u00a0»›’”–—…"  # what may follow the last letter of a word
+_INNER = f"[{re.escape(''.join(char for char in _SHOWN if char not in _CLOSING))}]"
 # Only what no language writes: French has é before a no-break space and », Portuguese capitals Ã before ».
 MOJIBAKE = re.compile(
-    f"â€{_NEXT}?|â[„‚]{_NEXT}|(?<![A-ZÀ-Ý])Ã{_NEXT}|(?<![A-ZÀ-Ý])Â[\u00a0-\u00b6\u00b8-\u00bf]|ï»¿|ðŸ{_NEXT}|(?:[ÐÑ]{_NEXT}){{3,}}"
+    "|".join(
+        (
+            f"â€{_NEXT}?",  # quotation marks, dashes, the ellipsis
+            f"â[„‚]{_NEXT}",  # the trade mark, the euro
+            f"Ã{_INNER}",  # Latin letters with marks
+            f"(?<![A-ZÀ-Ý])Ã{_NEXT}",
+            "(?<![A-ZÀ-Ý])Â[\u00a0-\u00b6\u00b8-\u00bf]",  # the no-break space, signs
+            "ï»¿",  # the byte-order mark
+            f"ðŸ{_NEXT}",  # emoji
+            f"(?:[ÐÑ]{_NEXT}){{3,}}",  # Cyrillic
+        )
+    )
 )
 # Control tokens of the well-known chat formats: data that hold them were rendered by a template before.
 _FORMATS = (

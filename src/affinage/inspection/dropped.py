@@ -57,8 +57,10 @@ def too_long(material: Material) -> Iterator[Finding]:
     context = material.renderer.context
     found = [example(record.source, tokens=tokens) for record, tokens in material.too_long]
     longest = max((tokens for _, tokens in material.too_long), default=0)
+    total = len(material.records)
     if not found:
         found = [example(drop.source, detail=drop.detail) for drop in material.drops if drop.reason == "too-long"]
+        total += len(found)
     cut = [(record, rows[-1]) for record, rows in material.rendered if rows[-1].truncated]
     if cut:
         found = [example(record.source, tokens=len(row) + row.truncated) for record, row in cut]
@@ -68,7 +70,7 @@ def too_long(material: Material) -> Iterator[Finding]:
     fix = "a model with a longer context, or shorter rows"
     if wish == "error":
         fix = f"--set context={longest} if the model allows it, --set too_long=truncate, or --set too_long=drop"
-    message = f"rows longer than the context of {context:,} tokens: {len(found):,} of {len(material.records):,}{fate}"
+    message = f"rows longer than the context of {context:,} tokens: {len(found):,} of {total:,}{fate}"
     severity = material.blocking if wish == "error" else "warning"
     yield Finding("too-long", severity, message, len(found), tuple(found[:NAMED]), fix)
 

@@ -12,7 +12,7 @@ from affinage.inspection.material import Material
 from affinage.inspection.tokens import density, learns_end, unknown_ids
 
 _SPELT = 0.6  # tokens per byte; English in a small vocabulary of its own needs about 0.4
-_ENOUGH = 40  # bytes, to judge by
+_ENOUGH = 80  # bytes, to judge by
 _MANY = 0.1
 _UNKNOWN_MANY = 0.01
 
