@@ -6,22 +6,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from affinage.api import TunedRun as TunedRun
+    from affinage.api import resume as resume
+    from affinage.api import run as run
+    from affinage.api import tune as tune
     from affinage.recipe import Recipe as Recipe
     from affinage.recipe import make_recipe as make_recipe
-    from affinage.runs import Run as Run
-    from affinage.tuning.run import resume as resume
-    from affinage.tuning.run import tune as tune
     from affinage.use import load as load
 
 _HOME = {
     "Recipe": "affinage.recipe",
-    "Run": "affinage.runs",
+    "TunedRun": "affinage.api",
     "load": "affinage.use",
     "make_recipe": "affinage.recipe",
-    "resume": "affinage.tuning.run",
-    "tune": "affinage.tuning.run",
+    "resume": "affinage.api",
+    "run": "affinage.api",
+    "tune": "affinage.api",
 }
-__all__ = ["Recipe", "Run", "load", "make_recipe", "resume", "tune"]
+__all__ = ["Recipe", "TunedRun", "load", "make_recipe", "resume", "run", "tune"]
 
 
 def __getattr__(name: str) -> Any:

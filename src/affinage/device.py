@@ -44,7 +44,9 @@ def machine(device: str | None = None, dtype: str | None = None, threads: int | 
     here = _devices()
     kind = (device or here[0]).split(":")[0]
     if kind not in here:
-        raise InputError(f"device {device!r} is not on this machine (it has: {', '.join(here)})", fix="leave device unset")
+        raise InputError(
+            f"device {device!r} is not on this machine (it has: {', '.join(here)})", fix="leave device unset"
+        )
     threads = threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     default = "bfloat16" if kind == "cuda" and torch.cuda.is_bf16_supported() else "float32"

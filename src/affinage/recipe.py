@@ -46,7 +46,9 @@ class HeadSettings(Settings):
 class Recipe(Settings):
     """One run. Keys that people meet first stand first."""
 
-    model: str = setting("tiny", "Model folder, hub name, a previous run's folder, or the bundled `tiny`.", public=False)
+    model: str = setting(
+        "tiny", "Model folder, hub name, a previous run's folder, or the bundled `tiny`.", public=False
+    )
     data: tuple[str, ...] = setting((), "Files, folders or `hub:owner/name` to learn from.", public=False)
     objective: ObjectiveName | None = setting(
         None, "What is asked of the data: pretrain, sft or classify. Derived from the data's kind."
@@ -55,9 +57,13 @@ class Recipe(Settings):
         None, "Which weights may move: head, last:N, full, lora, or any adapter method by name. Derived."
     )
     out: Path | None = setting(None, "The run's folder. Derived: runs/<objective>-<data>-<number>.", public=False)
-    epochs: float | None = setting(None, "Passes over the training rows, a ceiling: the best pass is kept. Derived.", gt=0)
+    epochs: float | None = setting(
+        None, "Passes over the training rows, a ceiling: the best pass is kept. Derived.", gt=0
+    )
     steps: int | None = setting(None, "Optimizer steps, instead of epochs.", gt=0)
-    learning_rate: float | None = setting(None, "Peak learning rate. Derived from the trainable, width and steps.", gt=0)
+    learning_rate: float | None = setting(
+        None, "Peak learning rate. Derived from the trainable, width and steps.", gt=0
+    )
     batch_tokens: int | None = setting(None, "Tokens (padding counted) in one optimizer step. Derived.", gt=0)
     micro_tokens: int | None = setting(
         None, "Tokens (padding counted) in one forward pass; a step is split to fit. Derived.", gt=0
@@ -80,7 +86,10 @@ class Recipe(Settings):
         None, "Rows kept for choosing the best checkpoint: a share below 1, or a number of rows. Derived.", ge=0
     )
     folds: int | None = setting(
-        None, "Cross-validate the reported figure over this many folds (1: no). Derived: 5 when rows are few.", ge=1, le=20
+        None,
+        "Cross-validate the reported figure over this many folds (1: no). Derived: 5 when rows are few.",
+        ge=1,
+        le=20,
     )
     seed: int = setting(0, "Seed of every random choice.", ge=0)
     system_prompt: str | None = setting(None, "A system turn put before each chat that has none.")
@@ -108,8 +117,12 @@ class Recipe(Settings):
     schedule: Literal["cosine", "linear", "constant"] = setting("cosine", "How the learning rate falls afterwards.")
     final_rate: float = setting(0.1, "The last learning rate as a share of the peak.", ge=0, le=1)
     clip: float = setting(1.0, "Largest gradient norm; larger ones are scaled down. 0 switches it off.", ge=0)
-    patience: int = setting(2, "Evaluations without a better validation score before stopping. 0 switches it off.", ge=0)
-    evaluate_every: int | None = setting(None, "Steps between validation scores. Derived: each pass, at least 5 a run.", gt=0)
+    patience: int = setting(
+        2, "Evaluations without a better validation score before stopping. 0 switches it off.", ge=0
+    )
+    evaluate_every: int | None = setting(
+        None, "Steps between validation scores. Derived: each pass, at least 5 a run.", gt=0
+    )
     checkpoint_every: int | None = setting(None, "Steps between checkpoints. Derived from the run's length.", gt=0)
     samples: int = setting(5, "Sample outputs before and after in the report.", ge=0, le=100)
     device: str | None = setting(None, "cpu, cuda or mps. Derived: the fastest here.", public=False)
@@ -117,7 +130,9 @@ class Recipe(Settings):
         None, "Numbers of the forward pass. Derived: float32 on a CPU, bfloat16 on a GPU."
     )
     threads: int | None = setting(None, "CPU threads. Derived: all.", gt=0, public=False)
-    trust_remote_code: bool = setting(False, "Run code that comes with the model. Off unless you trust it.", public=False)
+    trust_remote_code: bool = setting(
+        False, "Run code that comes with the model. Off unless you trust it.", public=False
+    )
     head: HeadSettings = setting(HeadSettings(), "Settings of the classification head.")
 
     @field_validator("data", "replay_from", mode="before")
@@ -187,7 +202,7 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def dump_recipe(recipe: Recipe) -> str:
     """YAML of every key, in the order of declaration."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return str(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
 def _scalar(raw: str) -> Any:

@@ -58,12 +58,6 @@ class Run:
         """Whether the result was saved and scored."""
         return (self.folder / "evaluation.json").exists() and self.model_folder.is_dir()
 
-    def load(self) -> Any:
-        """The adapted model, ready to `generate` or `classify` (see `affinage.use`)."""
-        from affinage.use import load
-
-        return load(self.folder)
-
     def read(self, name: str) -> dict[str, Any]:
         """One of the run's JSON files.
 
@@ -74,7 +68,9 @@ class Run:
         try:
             value = orjson.loads(path.read_bytes())
         except OSError:
-            raise InputError(f"{self.folder} holds no {name}", fix=f"finish it: affinage tune --resume {self.folder}") from None
+            raise InputError(
+                f"{self.folder} holds no {name}", fix=f"finish it: affinage tune --resume {self.folder}"
+            ) from None
         except orjson.JSONDecodeError as error:
             raise InputError(f"{path} is not valid JSON: {error}") from None
         return dict(value)
@@ -192,7 +188,9 @@ def writing(path: Path) -> Iterator[None]:
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"{error.filename or path} is in the way: it is a file", fix="name another --out") from None
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}", fix="free some space; what was saved before is intact") from None
+        raise RunError(
+            f"cannot write {path}: {error.strerror or error}", fix="free some space; what was saved before is intact"
+        ) from None
 
 
 def append_line(path: Path, row: dict[str, Any]) -> None:

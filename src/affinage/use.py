@@ -166,7 +166,9 @@ class Adapted:
             InputError: the model is an encoder, or a text is empty.
         """
         if not self.model.causal:
-            raise InputError(f"{self.base.name!r} is an encoder: it gives texts no likelihood", fix="use a causal model")
+            raise InputError(
+                f"{self.base.name!r} is an encoder: it gives texts no likelihood", fix="use a causal model"
+            )
         texts = [texts] if isinstance(texts, str) else texts
         blocks = [self.renderer.text(Text(text=text)) for text in texts]
         empty = [number for number, rows in enumerate(blocks, start=1) if not rows]
@@ -203,7 +205,9 @@ class Adapted:
     @property
     def _head(self) -> ClassifierHead:
         if CLASSIFIER not in self.model.heads:
-            raise InputError(f"{self.base.name!r} has no classification head", fix="tune one: affinage tune LABELLED_DATA")
+            raise InputError(
+                f"{self.base.name!r} has no classification head", fix="tune one: affinage tune LABELLED_DATA"
+            )
         head = self.model.heads[CLASSIFIER]
         assert isinstance(head, ClassifierHead)
         return head
@@ -248,7 +252,9 @@ def make_sampling(settings: dict[str, Any]) -> Sampling:
     known = [field.name for field in fields(Sampling)]
     for name in settings:
         if name not in known:
-            raise InputError(f"unknown sampling setting {name!r}.{nearest(name, known)}", fix=f"known: {', '.join(known)}")
+            raise InputError(
+                f"unknown sampling setting {name!r}.{nearest(name, known)}", fix=f"known: {', '.join(known)}"
+            )
     stop = settings.get("stop", ())
     return replace(Sampling(), **{**settings, "stop": (stop,) if isinstance(stop, str) else tuple(stop or ())})
 

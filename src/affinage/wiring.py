@@ -41,7 +41,9 @@ def choose_objective(recipe: Recipe, kind: type[Record]) -> str:
     fitting = [name for name in OBJECTIVES if kind in OBJECTIVE_TABLE[name].eats]
     if recipe.objective is None:
         if not fitting:
-            raise InputError(f"nothing can be learned from {kind.kind} rows alone", fix="add responses, labels or texts")
+            raise InputError(
+                f"nothing can be learned from {kind.kind} rows alone", fix="add responses, labels or texts"
+            )
         return fitting[0]
     eats = OBJECTIVE_TABLE[recipe.objective].eats
     if kind not in eats:

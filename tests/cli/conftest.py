@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,14 @@ from calling import Call, Result, write_lines
 from affinage.cli.main import main
 
 LABELS = {"cheese": ("rind", "milk", "curd", "whey"), "bread": ("crumb", "flour", "oven", "yeast")}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Encodings are cached for these tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AFFINAGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from calling import Call
 
 
 def test_json_tells_the_run_its_evaluation_and_its_ledger(call: Call, base: Path, tickets: Path) -> None:
-    result = call("tune", tickets, "--model", base, "--set", "folds=1", "--set", "epochs=2", "--out", "mine", "--json")
+    result = call("tune", tickets, "--model", base, "--set", "folds=1", "--set", "threads=1", "--set", "epochs=2", "--out", "mine", "--json")
     assert result.code == 0, result.err
     assert result.json["run"] == "mine"
     assert result.json["evaluation"]["metric"]
@@ -19,7 +19,7 @@ def test_json_tells_the_run_its_evaluation_and_its_ledger(call: Call, base: Path
 
 
 def test_dry_run_writes_nothing(call: Call, base: Path, questions: Path, tmp_path: Path) -> None:
-    result = call("tune", questions, "--model", base, "--dry-run", "--json")
+    result = call("tune", questions, "--model", base, "--set", "threads=1", "--dry-run", "--json")
     assert result.code == 0, result.err
     assert result.json["plan"]["objective"] == "sft"
     ledger = result.json["ledger"]

@@ -106,3 +106,11 @@ def test_few_rows_get_many_passes_and_many_rows_few() -> None:
     cases = ((100, few), (1_000_000, many))
     steps = [defaults["epochs"] * np.ceil(rows / defaults["batch_rows"]) for rows, defaults in cases]
     assert steps[0] <= steps[1]
+
+
+def test_few_rows_take_small_steps() -> None:
+    rates = [head_defaults(rows, 3, 64)["learning_rate"] for rows in (10, 500, 2500, 5000, 10**6)]
+    assert rates == sorted(rates)
+    assert (rates[0], rates[-1]) == (1e-3, 1e-2)
+    with pytest.raises(InputError, match="1 classes"):
+        head_defaults(10, 1, 64)

@@ -58,13 +58,22 @@ CHAPTERS = (
         "stacked",
         "(b2) the cards again, starting from the run on the documents",
         "A run folder is a model: the next stage starts where the first ended.",
-        {"data": "instructions.jsonl", "objective": "sft", "train": "last:2", "held_out": 112, "validation": 30, "model": "documents"},
+        {
+            "data": "instructions.jsonl",
+            "objective": "sft",
+            "train": "last:2",
+            "held_out": 112,
+            "validation": 30,
+            "model": "documents",
+        },
         long=True,
     ),
 )
 
 
-def journey(out: Path | None, reporter: Reporter, *, only: str | None = None, full: bool = False, strict: bool = False) -> dict[str, Any]:
+def journey(
+    out: Path | None, reporter: Reporter, *, only: str | None = None, full: bool = False, strict: bool = False
+) -> dict[str, Any]:
     """Run the chapters, merge the LoRA run, and write one page about all of them.
 
     Args:
@@ -80,14 +89,21 @@ def journey(out: Path | None, reporter: Reporter, *, only: str | None = None, fu
     chosen = [chapter for chapter in CHAPTERS if only == chapter.name or (only is None and (full or not chapter.long))]
     if not chosen:
         names = [chapter.name for chapter in CHAPTERS]
-        raise InputError(f"the demo has no part {only!r}.{nearest(only or '', names)}", fix=f"one of {', '.join(names)}")
+        raise InputError(
+            f"the demo has no part {only!r}.{nearest(only or '', names)}", fix=f"one of {', '.join(names)}"
+        )
     below = out or free_name("demo", Path("runs"))
     distance = opening(reporter)
     runs = [_play(chapter, below, reporter) for chapter in chosen]
     merged = _merge(runs, below, reporter)
     page = _page(below, chosen, runs, distance, merged)
     seconds = time.perf_counter() - began
-    result = {"runs": [str(run.folder) for run in runs], "distance": distance, "merged": merged, "seconds": round(seconds, 1)}
+    result = {
+        "runs": [str(run.folder) for run in runs],
+        "distance": distance,
+        "merged": merged,
+        "seconds": round(seconds, 1),
+    }
     write_json(below / "demo.json", {"schema": 1, **result, "report": str(page)})
     _close(chosen, runs, merged, page, seconds, reporter)
     helped = [run for run in runs if run.evaluation["helped"] == "yes"]
@@ -102,10 +118,14 @@ def opening(reporter: Reporter) -> dict[str, float]:
     from affinage.evaluation.forgetting import general_records
     from affinage.tuning.probe import bits_per_byte
 
-    reporter.note("The base `tiny` learned its English from old novels and textbooks; Hollowmere Cellars writes e-mails about cheese.")
+    reporter.note(
+        "The base `tiny` learned its English from old novels and textbooks; Hollowmere Cellars writes e-mails about cheese."
+    )
     own = bits_per_byte("tiny", general_records("measure"))
     theirs = bits_per_byte("tiny", load_records([str(EXAMPLES / "documents")]).records)
-    reporter.note(f"It needs {own:.2f} bits for a byte of its own kind of text and {theirs:.2f} for the cellar's: that is the distance to close.\n")
+    reporter.note(
+        f"It needs {own:.2f} bits for a byte of its own kind of text and {theirs:.2f} for the cellar's: that is the distance to close.\n"
+    )
     return {"own": own, "theirs": theirs}
 
 
@@ -134,7 +154,12 @@ def _merge(runs: list[Run], below: Path, reporter: Reporter) -> dict[str, Any] |
 
 
 def _close(
-    chapters: list[Chapter], runs: list[Run], merged: dict[str, Any] | None, page: Path, seconds: float, reporter: Reporter
+    chapters: list[Chapter],
+    runs: list[Run],
+    merged: dict[str, Any] | None,
+    page: Path,
+    seconds: float,
+    reporter: Reporter,
 ) -> None:
     rows = [(chapter.name, str(run.evaluation["sentence"])) for chapter, run in zip(chapters, runs, strict=True)]
     reporter.table("(d) before and after, on rows that were held out", rows)

@@ -55,7 +55,8 @@ class AdaptedModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return next(self.network.parameters()).device
+        device: torch.device = next(self.network.parameters()).device
+        return device
 
     @property
     def output_head(self) -> OutputHead:

@@ -129,9 +129,7 @@ class EncodedBatches:
         seed: epoch e is shuffled with (seed, e).
     """
 
-    def __init__(
-        self, encodings: Vectors, targets: NDArray[Any], *, batch_rows: int, epochs: float, seed: int
-    ) -> None:
+    def __init__(self, encodings: Vectors, targets: NDArray[Any], *, batch_rows: int, epochs: float, seed: int) -> None:
         if len(encodings) != len(targets):
             raise ValueError(f"{len(encodings)} encodings for {len(targets)} targets")
         if not len(targets):

@@ -17,13 +17,22 @@ Pooling = Literal["mean", "last", "first", "max"]
 
 
 def head_defaults(rows: int, classes: int, width: int) -> dict[str, Any]:
-    """Settings with which a frozen head is as good a probe as a tuned logistic regression.
+    """Settings with which a frozen head keeps up with a tuned logistic regression on the same encodings.
+
+    About 1,000 steps of up to 256 rows, stopped early. Few rows overfit in tens of steps, so they take small ones
+    (the best rate grew from 1e-3 at 500 rows to 1e-2 at 5,000, for widths of 64 to 512, 2 to 77 classes). A weight
+    decay of 1 won a point on one set and lost one on another, so there is none; early stopping does its work.
 
     Args:
         rows: training rows.
         classes: classes C.
         width: width H of the encodings.
+
+    Raises:
+        InputError: there is nothing to fit.
     """
+    if rows < 1 or classes < 2 or width < 1:
+        raise InputError(f"no head fits {rows} rows, {classes} classes and encodings of width {width}")
     batch_rows = 256
     per_epoch = -(-rows // batch_rows)
     return {
@@ -31,7 +40,7 @@ def head_defaults(rows: int, classes: int, width: int) -> dict[str, Any]:
         "layer": None,
         "batch_rows": batch_rows,
         "epochs": float(min(300, max(5, round(1000 / per_epoch)))),
-        "learning_rate": 3e-3,
+        "learning_rate": float(f"{1e-3 * min(10.0, max(1.0, rows / 500)):.2g}"),
         "weight_decay": 0.0,
         "schedule": "cosine",
         "warmup": 0.05,

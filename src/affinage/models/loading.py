@@ -138,12 +138,16 @@ def _locate(name: str) -> tuple[str, tuple[Path, ...], Path | None]:
     path = Path(name).expanduser()
     if not path.exists():
         if path.is_absolute() or name.startswith(".") or name.count("/") != 1:
-            raise InputError(f"there is no model at {name!r}", fix="name a model folder, a run folder, a hub model, or `tiny`")
+            raise InputError(
+                f"there is no model at {name!r}", fix="name a model folder, a run folder, a hub model, or `tiny`"
+            )
         return name, (), None  # owner/name: the hub
     if (path / "recipe.yaml").exists() and (path / "fingerprint.json").exists():
         return _locate_run(path)
     if not (path / "config.json").exists():
-        raise InputError(f"{path} is not a model folder: it has no config.json", fix="name the folder that holds config.json")
+        raise InputError(
+            f"{path} is not a model folder: it has no config.json", fix="name the folder that holds config.json"
+        )
     return str(path), (), None
 
 
@@ -180,12 +184,18 @@ def _read_weights(base: Base, dtype: torch.dtype) -> Any:
                 output_loading_info=True,
             )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise InputError(f"cannot load the weights of {base.name!r}: {_first_line(error)}", fix=_way_out(base.name)) from None
+        raise InputError(
+            f"cannot load the weights of {base.name!r}: {_first_line(error)}", fix=_way_out(base.name)
+        ) from None
     except Exception as error:  # safetensors raises its own type for a file cut short
-        raise InputError(f"the weights of {base.name!r} are broken: {_first_line(error)}", fix=_way_out(base.name)) from None
+        raise InputError(
+            f"the weights of {base.name!r} are broken: {_first_line(error)}", fix=_way_out(base.name)
+        ) from None
     missing = [key for key in report["missing_keys"] if "pooler" not in key]
     if missing:
-        raise InputError(f"the weights of {base.name!r} lack {len(missing)} tensors, such as {missing[0]}", fix=_way_out(base.name))
+        raise InputError(
+            f"the weights of {base.name!r} lack {len(missing)} tensors, such as {missing[0]}", fix=_way_out(base.name)
+        )
     return network
 
 

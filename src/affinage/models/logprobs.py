@@ -56,7 +56,7 @@ def weighted_nll(hidden_NH: Tensor, head: OutputHead, targets_N: Tensor, weights
     """
     if head.plain and torch.is_grad_enabled():
         weight: Tensor = head.projection.weight  # type: ignore[assignment]
-        total: Tensor = _WeightedNLL.apply(hidden_NH, weight, targets_N, weights_N)
+        total: Tensor = _WeightedNLL.apply(hidden_NH, weight, targets_N, weights_N)  # type: ignore[no-untyped-call]
         return total
     total = hidden_NH.new_zeros((), dtype=torch.float32)
     for piece, targets, weights in _chunks(head, hidden_NH, targets_N, weights_N):
@@ -79,7 +79,7 @@ def token_nll(hidden_NH: Tensor, head: OutputHead, targets_N: Tensor) -> tuple[T
 
 def _chunks(head: OutputHead, *tensors: Tensor) -> zip[tuple[Tensor, ...]]:
     rows = chunk_rows(int(getattr(head.projection, "out_features", 50_000)))
-    return zip(*(tensor.split(rows) for tensor in tensors), strict=True)
+    return zip(*(torch.split(tensor, rows) for tensor in tensors), strict=True)
 
 
 def _nll_sum(hidden: Tensor, head: OutputHead, targets: Tensor, weights: Tensor) -> Tensor:

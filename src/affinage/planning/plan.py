@@ -52,6 +52,8 @@ class Plan:
     @property
     def passes(self) -> float:
         """Times that the training tokens will be seen, at most."""
+        if _frozen(self.facts):
+            return float(self["epochs"])
         tokens = max(1, sum(self.facts.lengths))
         return float(min(self["epochs"], max(1, self["steps"]) * self["batch_tokens"] / tokens))
 
@@ -77,12 +79,16 @@ class Plan:
         facts = self.facts
         share = 100 * facts.trainable_parameters / max(1, facts.parameters)
         rows = f"{facts.train_rows:,} train + {facts.validation_rows:,} validation + {facts.held_out_rows:,} held out"
+        learned = f"{facts.learned_tokens:,} learned from" if facts.learned_tokens else f"{facts.classes} labels"
+        unit = f"{self['batch_rows']} encodings" if _frozen(facts) else f"{self['batch_tokens']:,} tokens"
+        moving = f"{facts.trainable_parameters:,} of {facts.parameters:,} weights move ({share:.3g} %)"
+        place = f"{facts.machine.device} ({facts.machine.threads} threads)"
         return [
             ("learn", f"{facts.objective} ({facts.says}) on {model}"),
-            ("data", f"{facts.rows:,} {facts.kind} rows: {rows}; {sum(facts.lengths):,} tokens, {facts.learned_tokens:,} learned from"),
-            ("train", f"{facts.train}: {facts.trainable_parameters:,} of {facts.parameters:,} weights move ({share:.3g} %)"),
-            ("steps", f"{self['steps']:,} of {self['batch_tokens']:,} tokens ({self.passes:.2g} passes), learning rate {self['learning_rate']:.2g}"),
-            ("cost", f"about {duration(self.cost.seconds)}, {self.cost.peak_bytes / 2**30:.1f} GiB on {facts.machine.device} ({facts.machine.threads} threads)"),
+            ("data", f"{facts.rows:,} {facts.kind} rows: {rows}; {sum(facts.lengths):,} tokens, {learned}"),
+            ("train", f"{facts.train}: {moving}"),
+            ("steps", f"{self['steps']:,} of {unit} ({self.passes:,.3g} passes), rate {self['learning_rate']:.2g}"),
+            ("cost", f"about {duration(self.cost.seconds)}, {self.cost.peak_bytes / 2**30:.1f} GiB on {place}"),
             ("out", out),
         ]
 
@@ -118,11 +124,17 @@ def make_plan(recipe: Recipe, facts: Facts) -> Plan:
     settings["evaluate_every"] = _given(recipe.evaluate_every, *_evaluate_every(facts, steps, settings["epochs"][0]))
     every = settings["evaluate_every"][0]
     plan.cost = estimate(
-        facts, micro_tokens=settings["micro_tokens"][0], tokens=min(steps * settings["batch_tokens"][0], _all_tokens(facts, settings))
+        facts,
+        micro_tokens=settings["micro_tokens"][0],
+        tokens=min(steps * settings["batch_tokens"][0], _all_tokens(facts, settings)),
     )
     often = max(every, math.ceil(steps * 60 / max(60.0, plan.cost.seconds)))
     settings["checkpoint_every"] = _given(recipe.checkpoint_every, often, "about once a minute, with an evaluation")
-    for key, value in (("device", facts.machine.device), ("dtype", facts.machine.dtype), ("threads", facts.machine.threads)):
+    for key, value in (
+        ("device", facts.machine.device),
+        ("dtype", facts.machine.dtype),
+        ("threads", facts.machine.threads),
+    ):
         settings[key] = _given(getattr(recipe, key), value, "the fastest exact choice here")
     return plan
 
@@ -158,7 +170,11 @@ def _given(asked: Any, derived: Any, reason: str) -> tuple[Any, str]:
 
 
 def _learning_rate(facts: Facts, steps: int) -> tuple[float, str]:
-    return (_head(facts)["learning_rate"], "a head on standardised encodings") if _frozen(facts) else learning_rate(facts, steps)
+    return (
+        (_head(facts)["learning_rate"], "a head on standardised encodings")
+        if _frozen(facts)
+        else learning_rate(facts, steps)
+    )
 
 
 def _epochs(recipe: Recipe, facts: Facts) -> tuple[float, str]:
@@ -184,7 +200,9 @@ def _batch_tokens(facts: Facts, epochs: float) -> tuple[int, str]:
 
 def _micro_tokens(facts: Facts, batch_tokens: int) -> tuple[int, str]:
     roof = 4096 if facts.machine.device == "cpu" else 16384
-    return min(batch_tokens, max(roof, max(facts.lengths, default=1))), "fits the caches" if roof == 4096 else "fits the GPU"
+    return min(
+        batch_tokens, max(roof, max(facts.lengths, default=1))
+    ), "fits the caches" if roof == 4096 else "fits the GPU"
 
 
 def _steps(recipe: Recipe, facts: Facts, settings: dict[str, tuple[Any, str]], accumulate: int) -> tuple[int, str]:

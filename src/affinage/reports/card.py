@@ -130,7 +130,9 @@ def _limits(run: RunFiles) -> str:
         "- Held-out rows come from the same source as the training rows; rows from elsewhere may do worse.",
     ]
     if evaluation.get("helped") == "not separable":
-        lines.append("- The rows were too few, or the change too small, to tell the result from what it was held against.")
+        lines.append(
+            "- The rows were too few, or the change too small, to tell the result from what it was held against."
+        )
     if not evaluation.get("after"):
         lines.append("- No rows were held out, so nothing about this model is proven.")
     if not evaluation.get("forgetting"):

@@ -41,7 +41,7 @@ def render_report(run: RunFiles) -> str:
     environment.filters |= {"number": number, "interval": interval}
     return environment.get_template("report.html.j2").render(
         name=run.folder.resolve().name,
-        sentence=run.evaluation.get("sentence") or "This run has not been evaluated.",
+        sentence=str(run.evaluation.get("sentence") or "This run has not been evaluated.").replace("->", "→"),
         verdict=verdict_words(run.evaluation.get("helped")),
         facts=_facts(run),
         comparison=_comparison(run.evaluation),

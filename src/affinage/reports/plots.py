@@ -1,8 +1,9 @@
-"""Plots as small inline SVG. Colours become CSS variables, so that one plot serves light pages, dark pages and paper."""
+"""Plots as small inline SVG. Colours become CSS variables: one plot serves light pages, dark pages and paper."""
 
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -78,11 +79,14 @@ def losses(steps: Sequence[float], values: Sequence[float], validations: Sequenc
         axes.plot(at, shown, color=MUTED, linewidth=0.8, alpha=0.45)
         axes.plot(*_thinned(steps, smoothed(values)), color=ACCENT, linewidth=1.8, label="training, smoothed")
         if validations:
-            axes.plot(*zip(*validations, strict=True), "o-", color=SECOND, markersize=4, linewidth=1, label="validation")
+            axes.plot(
+                *zip(*validations, strict=True), "o-", color=SECOND, markersize=4, linewidth=1, label="validation"
+            )
         if len(values) > 20:  # the first steps of a fresh head would flatten the rest
             low, high = min([*values, *(v for _, v in validations)]), sorted(values)[int(0.99 * (len(values) - 1))]
             high = max([high, *(v for _, v in validations)])
             axes.set_ylim(low - 0.05 * (high - low or 1), high + 0.08 * (high - low or 1))
+        axes.locator_params(axis="x", integer=True)
         axes.set_xlabel("optimizer step")
         axes.set_ylabel("loss, nats per unit learned")
         axes.legend(loc="upper right")
@@ -117,14 +121,11 @@ def growth(points: Sequence[tuple[float, float, float | None, float | None]], la
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
-    """Exponential mean over about a thirtieth of the line (bias-corrected), so that the trend shows."""
-    keep = 1 - 1 / max(1.0, len(values) / 30)
-    total = weight = 0.0
-    line = []
-    for value in values:
-        total, weight = keep * total + value, keep * weight + 1
-        line.append(total / weight)
-    return line
+    """Centred mean over about a thirtieth of the line, narrower towards its ends, so that it does not lag."""
+    sums = [0.0, *itertools.accumulate(values)]
+    last, half = len(values) - 1, max(1, len(values) // 60)
+    reach = [min(half, at, last - at) for at in range(len(values))]
+    return [(sums[at + r + 1] - sums[at - r]) / (2 * r + 1) for at, r in enumerate(reach)]
 
 
 def _thinned(steps: Sequence[float], values: Sequence[float]) -> tuple[list[float], list[float]]:

@@ -39,8 +39,10 @@ def interval(value: Mapping[str, Any] | None, *, signed: bool = False) -> str:
     """`0.850 (0.790 to 0.896)`; without bounds, the value alone."""
     if not value or value.get("value") is None:
         return "–"
-    sign = "+" if signed else ""
-    texts = [f"{value[key]:{sign}.3f}" if value.get(key) is not None else "" for key in ("value", "low", "high")]
+    sign, digits = "+" if signed else "", 1 if abs(value["value"]) >= 100 else 3
+    texts = [
+        f"{value[key]:{sign},.{digits}f}" if value.get(key) is not None else "" for key in ("value", "low", "high")
+    ]
     return f"{texts[0]} ({texts[1]} to {texts[2]})" if texts[1] and texts[2] else texts[0]
 
 

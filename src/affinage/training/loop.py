@@ -96,7 +96,7 @@ def _accumulate(model: AdaptedModel, objective: Objective, window: list[Batch]) 
     for batch in window:
         loss = _divided(objective(model, batch.to(model.device)), divisors)
         if loss.requires_grad:
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     return total
 
@@ -116,5 +116,6 @@ def _refuse_broken(number: int, loss: float, norm: float, rate: float) -> None:
     what = "loss" if not math.isfinite(loss) else "gradient"
     raise RunError(
         f"step {number}: the {what} is not a number (loss {loss}, gradient norm {norm}, learning rate {rate:.2g})",
-        fix=f"the last good checkpoint is kept; try --set learning_rate={rate / 10:.1g}, or look at the rows with `affinage inspect`",
+        fix=f"the last good checkpoint is kept; try --set learning_rate={rate / 10:.1g}, or look at the rows with "
+        "`affinage inspect`",
     )

@@ -19,7 +19,9 @@ BETAS = (0.9, 0.98)
 MUON_SCALE = 2.0  # measured on the bundled base's first steps: see docs/decisions.md
 
 
-def make_optimizer(model: AdaptedModel, name: str, *, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: AdaptedModel, name: str, *, learning_rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
     """`adamw` over everything that trains, or `muon` on the blocks' matrices with AdamW on the rest."""
     tensors = dict(model.trainable_parameters())
     if name == "adamw":

@@ -66,7 +66,12 @@ class Console:
     def _bar(self, text: str, total: int) -> Iterator[Any]:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, TextColumn("{task.fields[said]}"), console=self.console, transient=True) as progress:
             task = progress.add_task(text, total=max(1, total), said="")
             yield lambda done, said="": progress.update(task, completed=done, said=said)

@@ -51,6 +51,9 @@ class ClassificationWork:
     def heads(self) -> dict[str, nn.Module]:
         return {CLASSIFIER: self._new_head()}
 
+    def alternatives(self, model: AdaptedModel) -> None:
+        return  # the head on the frozen model is measured fold by fold, in `batches`
+
     def batches(self, model: AdaptedModel, numbers: Sequence[int]) -> Source:
         plan, recipe = self.prepared.plan, self.prepared.recipe
         if self.frozen:
@@ -180,7 +183,9 @@ class ClassificationWork:
         validation = self.prepared.sides["validation"]
         checked = (self._encode(probe, validation), self._targets(validation)) if validation else None
         defaults = head_defaults(len(numbers), len(self.prepared.labels), self.prepared.base.width)
-        fit_head(probe, self.objective, vectors, self._targets(numbers), checked, defaults, seed=self.prepared.recipe.seed)
+        fit_head(
+            probe, self.objective, vectors, self._targets(numbers), checked, defaults, seed=self.prepared.recipe.seed
+        )
 
     def _curve(self, model: AdaptedModel) -> list[dict[str, Any]]:
         train, held_out = self.prepared.sides["train"], self.prepared.sides["held_out"]

@@ -168,7 +168,9 @@ class Fit:
 
     def _check_gradients(self, step: Step) -> None:
         if step.gradient_norm == 0.0:
-            raise RunError(f"step {step.step}: every gradient is zero, nothing is learned", fix="check `train` and `targets`")
+            raise RunError(
+                f"step {step.step}: every gradient is zero, nothing is learned", fix="check `train` and `targets`"
+            )
 
     def _cut_log(self, done: int) -> None:
         """Drop what was logged after the checkpoint: those steps will come again."""

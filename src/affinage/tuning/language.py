@@ -10,16 +10,17 @@ from torch import nn
 
 from affinage.data.batches import Batches, Row
 from affinage.data.load import load_records
-from affinage.data.records import Chat, Message, Text
+from affinage.data.records import Chat, Message, Record, Text
 from affinage.data.rendering import Renderer
 from affinage.evaluation.comparison import Evaluation, compare_language
 from affinage.evaluation.forgetting import forgetting, general_records
-from affinage.evaluation.language import LanguageScores, score_language
+from affinage.evaluation.language import Floats, LanguageScores, score_language
 from affinage.generation.engine import LocalGenerator
 from affinage.generation.sampling import Sampling
 from affinage.models.adapted import AdaptedModel
 from affinage.objectives.base import Objective
 from affinage.training.reporting import Reporter
+from affinage.tuning.fewshot import few_shot_rows
 from affinage.tuning.prepare import Prepared
 from affinage.wiring import make_objective
 
@@ -35,6 +36,7 @@ class LanguageWork:
         self.reporter = reporter
         self.objective: Objective = make_objective(prepared.objective, prepared.recipe)
         self.budget = 2 * int(prepared.plan["micro_tokens"])
+        self.baselines: dict[str, LanguageScores] = {}
 
     def heads(self) -> dict[str, nn.Module]:
         return {}
@@ -45,6 +47,19 @@ class LanguageWork:
         rows = rows + self._replay(rows)
         pad = self.prepared.renderer.pad_id
         return Batches(rows, budget=plan["micro_tokens"], pad_id=pad, epochs=plan["epochs"], seed=recipe.seed)
+
+    def alternatives(self, model: AdaptedModel) -> None:
+        rows = self._held_out_rows()
+        train = self.prepared.rows_on("train")
+        self.baselines["unigram"] = unigram_scores(train, rows, self.prepared.base.vocabulary)
+        chats = [record for record in self._held_out_records() if isinstance(record, Chat)]
+        examples = [record for record in self.prepared.records_on("train") if isinstance(record, Chat)]
+        if not chats or self.prepared.folds:  # an example must never be the row that it helps with
+            return
+        shots, shown = few_shot_rows(self.prepared.renderer, examples, chats, self.prepared.recipe.seed)
+        if shots:
+            name = f"the untouched model with {shots} examples in its prompt"
+            self.baselines[name] = by_record(self._score_rows(model, shown, "scoring with examples"), shown)
 
     def validation_loss(self, model: AdaptedModel) -> float:
         scores = self._score_rows(model, self.prepared.rows_on("validation"), "validating")
@@ -87,17 +102,19 @@ class LanguageWork:
         self, before: LanguageScores | None, after: LanguageScores, general: tuple[Any, Any] | None
     ) -> Evaluation:
         assert before is not None  # a language model can always be asked
-        unigram = unigram_scores(self.prepared.rows_on("train"), self._held_out_rows(), self.prepared.base.vocabulary)
         folds = len(self.prepared.folds) or None
         cost = forgetting(*general) if general else None
-        return compare_language(before, after, baselines={"unigram": unigram}, forgetting=cost, folds=folds)
+        return compare_language(before, after, baselines=self.baselines, forgetting=cost, folds=folds)
 
     def extras(self, model: AdaptedModel) -> dict[str, Any]:
         return {}
 
-    def _held_out_rows(self) -> list[Row]:
+    def _held_out_records(self) -> list[Record]:
         numbers = [n for part in self.prepared.folds for n in part] or self.prepared.sides["held_out"]
-        return self.prepared.rows_at(numbers)
+        return [self.prepared.records[number] for number in numbers]
+
+    def _held_out_rows(self) -> list[Row]:
+        return [row for record in self._held_out_records() for row in self.prepared.rows_of[record.id]]
 
     def _score_rows(self, model: AdaptedModel, rows: Sequence[Row], what: str) -> LanguageScores:
         with self.reporter.stage(what, len(rows)) as advance:
@@ -128,10 +145,11 @@ def by_record(scores: LanguageScores, rows: Sequence[Row]) -> LanguageScores:
     """Sums over the rows of one record: the record is the unit that was sampled."""
     numbers: dict[str, int] = {}
     index = np.array([numbers.setdefault(row.record_id, len(numbers)) for row in rows], dtype=np.int64)
-    total = lambda values: np.bincount(index, weights=values, minlength=len(numbers))  # noqa: E731
-    return LanguageScores(
-        nll_R=total(scores.nll_R), tokens_R=total(scores.tokens_R), bytes_R=total(scores.bytes_R), hits_R=total(scores.hits_R)
-    )
+
+    def total(values: Floats) -> Floats:
+        return np.bincount(index, weights=values, minlength=len(numbers)).astype(np.float64)
+
+    return LanguageScores(total(scores.nll_R), total(scores.tokens_R), total(scores.bytes_R), total(scores.hits_R))
 
 
 def score_general(model: AdaptedModel, renderer: Renderer, budget: int) -> LanguageScores:
@@ -161,12 +179,16 @@ def sample_ids(renderer: Renderer, record: Any) -> list[int]:
     """What a sample starts from: the prompt of a chat, or the opening of a text."""
     if isinstance(record, Chat):
         return renderer.prompt(record.prompt or (Message("user", ""),))
-    row = renderer.text(Text(text=record.text[:OPENING]))[0].tokens_T.tolist()
+    row = [int(token) for token in renderer.text(Text(text=record.text[:OPENING]))[0].tokens_T]
     return row[:-1] if row and row[-1] in renderer.stop_ids else row
 
 
 def _shown_prompt(record: Any) -> str:
-    return "\n".join(f"{m.role}: {m.content}" for m in record.prompt) if isinstance(record, Chat) else record.text[:OPENING]
+    return (
+        "\n".join(f"{m.role}: {m.content}" for m in record.prompt)
+        if isinstance(record, Chat)
+        else record.text[:OPENING]
+    )
 
 
 def _shown_reference(record: Any) -> str:

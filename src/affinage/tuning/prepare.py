@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affinage.data.batches import Row
+from affinage.data.labels import label_map
 from affinage.data.ledger import Drop, Ledger
 from affinage.data.load import Loaded, load_records
 from affinage.data.records import Labelled, Record, Text, digest
@@ -18,7 +19,8 @@ from affinage.data.splits import split as make_split
 from affinage.device import Machine, machine
 from affinage.errors import InputError
 from affinage.models.loading import Base, open_base
-from affinage.models.trainables import check_trainable, count_trainable
+from affinage.models.methods import virtual_tokens
+from affinage.models.trainables import check_trainable, count_trainable, is_adapter
 from affinage.planning.plan import Facts, Plan, make_plan
 from affinage.recipe import Recipe
 from affinage.wiring import OBJECTIVE_TABLE, choose_objective, choose_train
@@ -103,7 +105,9 @@ def prepare(recipe: Recipe) -> Prepared:
     objective = choose_objective(recipe, type(loaded.records[0]))
     base = open_base(recipe.model, trust_remote_code=recipe.trust_remote_code)
     if OBJECTIVE_TABLE[objective].language and not base.causal:
-        raise InputError(f"{recipe.model!r} is an encoder: it cannot learn to write", fix="use objective classify, or a causal model")
+        raise InputError(
+            f"{recipe.model!r} is an encoder: it cannot learn to write", fix="use objective classify, or a causal model"
+        )
     skeleton = base.skeleton()
     parameters = sum(tensor.numel() for tensor in skeleton.parameters())
     train, reason = choose_train(recipe, objective, parameters)
@@ -111,7 +115,9 @@ def prepare(recipe: Recipe) -> Prepared:
     records, read = _records(loaded, objective)
     here = machine(recipe.device, recipe.dtype, recipe.threads)
     renderer = make_renderer(recipe, base)
-    labels = _labels(records) if objective == "classify" else []
+    labels = (
+        label_map([record for record in records if isinstance(record, Labelled)]) if objective == "classify" else []
+    )
     rows, drops = renderer.rows(records, {label: float(n) for n, label in enumerate(labels)} or None)
     rows_of: dict[str, list[Row]] = {}
     for row in rows:
@@ -169,13 +175,16 @@ def make_renderer(recipe: Recipe, base: Base) -> Renderer:
     Raises:
         InputError: the context asked for is longer than the model takes.
     """
-    if recipe.context and recipe.context > base.context:
-        raise InputError(f"context = {recipe.context}: the model takes at most {base.context} tokens")
+    room = base.context
+    if recipe.train is not None and is_adapter(recipe.train):
+        room -= virtual_tokens(recipe.train, recipe.adapter)
+    if recipe.context and recipe.context > room:
+        raise InputError(f"context = {recipe.context}: the model takes at most {room} tokens")
     return Renderer(
         base.tokenizer,
         system_prompt=recipe.system_prompt,
         learn_from=recipe.learn_from,
-        context=recipe.context or base.context,
+        context=recipe.context or room,
         too_long=recipe.too_long,
     )
 
@@ -187,20 +196,6 @@ def _records(loaded: Loaded, objective: str) -> tuple[list[Record], int]:
         return loaded.records, loaded.read
     sections = {section.id: section for section in into_sections(texts)}
     return list(sections.values()), len(sections) + len(loaded.drops)
-
-
-def _labels(records: Sequence[Record]) -> list[str]:
-    counts = Counter(record.label for record in records if isinstance(record, Labelled))
-    if len(counts) < 2:
-        raise InputError(f"there is one label only ({next(iter(counts), '')!r}): nothing to tell apart")
-    alone = [label for label, count in counts.items() if count == 1]
-    if alone:
-        named = ", ".join(repr(label) for label in alone[:5])
-        raise InputError(
-            f"{len(alone)} labels are seen once only ({named}): they cannot be both learned and held out",
-            fix="add rows of these labels, merge them into others, or remove them",
-        )
-    return sorted(counts)
 
 
 def _sides(records: Sequence[Record], recipe: Recipe) -> tuple[dict[str, list[int]], list[list[int]]]:
@@ -217,7 +212,10 @@ def _sides(records: Sequence[Record], recipe: Recipe) -> tuple[dict[str, list[in
     held_out = recipe.held_out if recipe.held_out is not None else float(max(1, round(share)))
     validation_rows = recipe.validation if recipe.validation is not None else float(max(1, round(share / 2)))
     if count < 4 and recipe.held_out is None:
-        raise InputError(f"{count} rows are too few to hold any out", fix="add rows, or --set held_out=0 --set validation=0 to go without proof")
+        raise InputError(
+            f"{count} rows are too few to hold any out",
+            fix="add rows, or --set held_out=0 --set validation=0 to go without proof",
+        )
     found = make_split(records, held_out=held_out, validation=validation_rows, seed=recipe.seed)
     return {"train": found.train, "validation": found.validation, "held_out": found.held_out}, []
 

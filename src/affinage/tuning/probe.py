@@ -15,7 +15,9 @@ from affinage.models.loading import load_network, open_base
 def bits_per_byte(model: str, records: Sequence[Record]) -> float:
     """How well a causal model foresees these records' learned text."""
     base, here = open_base(model), machine()
-    renderer = Renderer(base.tokenizer, system_prompt=None, learn_from="completions", context=base.context, too_long="error")
+    renderer = Renderer(
+        base.tokenizer, system_prompt=None, learn_from="completions", context=base.context, too_long="error"
+    )
     rows, _ = renderer.rows(records)
     network = AdaptedModel(load_network(base, here), causal=base.causal, dtype=here.torch_dtype)
     found = score_language(network, rows, budget=8192, pad_id=renderer.pad_id).bits_per_byte

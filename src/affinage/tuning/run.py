@@ -12,6 +12,7 @@ from affinage.data.ledger import write_dropped
 from affinage.device import peak_memory, seed_everything
 from affinage.errors import InputError, RunError
 from affinage.evaluation.comparison import Evaluation
+from affinage.inspection.checks import find
 from affinage.models.adapted import AdaptedModel
 from affinage.models.fingerprints import fingerprint
 from affinage.models.loading import load_network
@@ -24,6 +25,7 @@ from affinage.training.reporting import Reporter, Silent
 from affinage.tuning.environment import environment
 from affinage.tuning.fit import Fit, Fitted
 from affinage.tuning.prepare import Prepared, prepare
+from affinage.tuning.survey import of_prepared
 from affinage.tuning.work import Work, make_work
 
 
@@ -86,10 +88,13 @@ def _work(run: Run, prepared: Prepared, reporter: Reporter) -> Run:
     run.write("plan.json", prepared.plan.to_json())
     run.write("environment.json", environment(prepared))
     write_dropped(run.folder / "dropped.jsonl", prepared.drops)
+    run.write("findings.json", {"findings": find(of_prepared(prepared)).to_json()})
     work = make_work(prepared, reporter)
     model = load_model(prepared)
     numbers = [n for part in prepared.folds for n in part] or prepared.sides["held_out"]
     before = work.score(model, numbers) if prepared.language and numbers else None
+    if numbers:
+        work.alternatives(model)
     general = work.general(model)
     samples = work.samples(model) if prepared.language else []
     fitted, reached = _train(run.folder, prepared, work, model, reporter, prepared.sides["train"])
@@ -167,7 +172,11 @@ def _explain(
 ) -> Run:
     about = {"steps": fitted.steps, "best_step": fitted.best_step, "ended": fitted.ended, "seconds": round(seconds, 1)}
     peak = peak_memory(prepared.machine.device)
-    result = evaluation.to_json() if evaluation else {"schema": 1, "rows": 0, "helped": None, "sentence": "No rows were held out: nothing is proven."}
+    result = (
+        evaluation.to_json()
+        if evaluation
+        else {"schema": 1, "rows": 0, "helped": None, "sentence": "No rows were held out: nothing is proven."}
+    )
     write_json(run.folder / "evaluation.json", {**result, "training": {**about, "peak_bytes": peak}})
     from affinage.reports.card import write_card  # plots are heavy to import
     from affinage.reports.html import write_report
@@ -210,7 +219,9 @@ def _refuse_changed_data(run: Run, prepared: Prepared) -> None:
     if not (run.folder / "environment.json").exists():
         return
     if run.read("environment.json").get("data_digest") != prepared.data_digest:
-        raise InputError(f"the data of {run.folder} have changed since it started", fix="put the data back, or start a new run")
+        raise InputError(
+            f"the data of {run.folder} have changed since it started", fix="put the data back, or start a new run"
+        )
 
 
 def _replay_plan(run: Run, prepared: Prepared) -> None:

@@ -25,6 +25,10 @@ class Work(Protocol):
         """Layers of our own to put on the model."""
         ...
 
+    def alternatives(self, model: AdaptedModel) -> None:
+        """Measure on the untouched model what could be had for less; `compare` names it."""
+        ...
+
     def batches(self, model: AdaptedModel, numbers: Sequence[int]) -> Source:
         """Micro-batches of these records."""
         ...
