@@ -1,19 +1,16 @@
-"""Run folders: a folder that explains itself. Everything is written to a side file first and renamed into place."""
+"""Run folders: a folder that explains itself."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from affinage.errors import InputError, RunError
+from affinage.errors import InputError
+from affinage.files import write_json, write_text, writing
 from affinage.recipe import Recipe, dump_recipe, load_recipe, make_recipe
 
 SCHEMA = 1
@@ -133,67 +130,3 @@ def free_name(stem: str, below: Path = Path("runs")) -> Path:
     while (below / f"{stem}-{number}").exists():
         number += 1
     return below / f"{stem}-{number}"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Atomic; numpy scalars and paths are taken, a value that is not a number becomes null."""
-    raw = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY, default=str)
-    write_bytes(path, raw + b"\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_bytes(path: Path, raw: bytes) -> None:
-    """Atomic: a reader sees the old file or the new one, never a part."""
-    with writing(path):
-        side = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with side.open("wb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-            side.replace(path)
-        finally:
-            side.unlink(missing_ok=True)
-
-
-@contextmanager
-def fresh_folder(path: Path) -> Iterator[Path]:
-    """A side folder to fill, renamed to `path` when all went well and removed when not."""
-    side = path.with_name(f".{path.name}.{os.getpid()}")
-    shutil.rmtree(side, ignore_errors=True)
-    with writing(path):
-        side.mkdir(parents=True)
-        try:
-            yield side
-            old = path.with_name(f".{path.name}.old")
-            if path.exists():
-                shutil.rmtree(old, ignore_errors=True)
-                path.rename(old)
-            side.rename(path)
-            shutil.rmtree(old, ignore_errors=True)
-        finally:
-            shutil.rmtree(side, ignore_errors=True)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the system's write errors into messages that say what to do."""
-    try:
-        yield
-    except PermissionError as error:
-        raise InputError(f"no permission to write {error.filename or path}", fix="name another --out") from None
-    except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"{error.filename or path} is in the way: it is a file", fix="name another --out") from None
-    except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {error.strerror or error}", fix="free some space; what was saved before is intact"
-        ) from None
-
-
-def append_line(path: Path, row: dict[str, Any]) -> None:
-    """One JSON line at the end of a log."""
-    with writing(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")

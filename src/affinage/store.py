@@ -179,11 +179,6 @@ class RowShelf:
         return places
 
 
-def default_cache() -> ArrayCache:
-    """The cache of this user on this machine."""
-    return ArrayCache()
-
-
 def _checked(key: str) -> str:
     if not key or not all(letter in "0123456789abcdef" for letter in key):
         raise ValueError(f"{key!r} is not a cache key; make one with cache_key(...)")

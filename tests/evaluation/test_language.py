@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from affinage.data.batches import Row, collate
-from affinage.errors import InputError, RunError
 from affinage.evaluation.language import LanguageScores, score_language
 from affinage.models.adapted import AdaptedModel
 
@@ -72,26 +70,3 @@ def test_figures() -> None:
     assert accuracy.value == 0
     assert 0 < accuracy.high < 0.35  # ten rows without a hit do not prove that there is none
     assert set(scores.metrics()) == {"loss", "perplexity", "bits_per_byte", "token_accuracy"}
-
-
-def test_saved_and_loaded(tmp_path: Path) -> None:
-    scores = LanguageScores(*np.random.default_rng(0).random((4, 7)))
-    scores.save(tmp_path / "before.safetensors")
-    loaded = LanguageScores.load(tmp_path / "before.safetensors")
-    assert np.array_equal(loaded.nll_R, scores.nll_R)
-    assert np.array_equal(loaded.hits_R, scores.hits_R)
-    assert [path.name for path in tmp_path.iterdir()] == ["before.safetensors"]
-
-
-def test_broken_files_and_models(tmp_path: Path, model: AdaptedModel) -> None:
-    (tmp_path / "x").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="no language scores"):
-        LanguageScores.load(tmp_path / "x")
-    with pytest.raises(InputError, match="cannot read"):
-        LanguageScores.load(tmp_path / "y")
-    with pytest.raises(RunError, match="cannot write"):
-        LanguageScores(*np.ones((4, 2))).save(tmp_path / "no" / "z")
-    broken = AdaptedModel(LlamaForCausalLM(model.network.config), causal=True)
-    broken.network.lm_head.weight.data.fill_(float("nan"))
-    with pytest.raises(RunError, match="not finite"):
-        score_language(broken, make_rows(2), budget=100, pad_id=0)

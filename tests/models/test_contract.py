@@ -12,6 +12,7 @@ import torch
 from affinage.data.batches import Batch
 from affinage.device import Machine
 from affinage.errors import GateError, InputError
+from affinage.files import write_json, write_text
 from affinage.models.adapted import AdaptedModel
 from affinage.models.fingerprints import fingerprint
 from affinage.models.loading import load_network, open_base
@@ -20,7 +21,6 @@ from affinage.models.methods import ALIASES, METHODS, find_method
 from affinage.models.saving import load_run, save_model
 from affinage.models.trainables import check_trainable, count_trainable, mark
 from affinage.recipe import Recipe, dump_recipe, make_recipe
-from affinage.runs import write_json, write_text
 from tests.models.networks import batch, bert, llama, save_base
 
 MACHINE = Machine("cpu", "float32", 1, 2**30)

@@ -14,6 +14,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from affinage.device import Machine
 from affinage.errors import GateError, InputError, RunError
+from affinage.files import write_json, write_text
 from affinage.models.adapted import AdaptedModel
 from affinage.models.fingerprints import fingerprint, hash_tokenizer, hash_weights
 from affinage.models.heads import CLASSIFIER, ClassifierHead
@@ -22,7 +23,6 @@ from affinage.models.merging import merge_run
 from affinage.models.saving import load_run, save_model
 from affinage.models.trainables import mark
 from affinage.recipe import HeadSettings, dump_recipe, make_recipe
-from affinage.runs import write_json, write_text
 from tests.models.networks import TEMPLATE, batch, bert, llama, save_base, tokenizer
 
 MACHINE = Machine("cpu", "float32", 1, 2**30)

@@ -39,7 +39,8 @@ def compare(
 ) -> None:
     """Runs side by side: figures with intervals, paired differences on shared held-out rows, samples."""
     from affinage.cli.runs import summary
-    from affinage.runs import open_run, write_text
+    from affinage.files import write_text
+    from affinage.runs import open_run
     from affinage.training.reporting import Console
 
     if len(runs) < 2:
@@ -100,12 +101,13 @@ def difference(first: Any, second: Any) -> dict[str, Any] | None:
 
     import numpy as np
 
+    from affinage.evaluation.class_metrics import correct
     from affinage.evaluation.classification import ClassScores
     from affinage.evaluation.intervals import mean_interval, paired, verdict
 
     weights, better = None, False
     if isinstance(first, ClassScores):
-        metric, better, one, two = "accuracy", True, first.hits, second.hits
+        metric, better, one, two = "accuracy", True, correct(first), correct(second)
     elif np.array_equal(first.tokens_R, second.tokens_R):
         metric, weights, one, two = "loss", first.tokens_R, first.nll_R, second.nll_R
     elif first.bytes_R.all() and np.array_equal(first.bytes_R, second.bytes_R):

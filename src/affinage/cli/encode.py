@@ -37,8 +37,8 @@ def encode(
 ) -> None:
     """Turn texts into vectors. Row n of the result is row n of the data."""
     from affinage.cli.inputs import read_items
+    from affinage.files import write_bytes
     from affinage.recipe import parse_overrides
-    from affinage.runs import write_bytes
 
     _refuse(out, overwrite)
     columns = {role: str(name) for role, name in parse_overrides(column or []).items()}

@@ -75,6 +75,7 @@ def baseline_hits(run: Run, records: Sequence[Record], scores: ClassScores) -> d
     from affinage.data.records import Labelled
     from affinage.errors import InputError
     from affinage.evaluation.baselines import majority, tfidf_logistic
+    from affinage.evaluation.class_metrics import correct
     from affinage.tuning.prepare import prepare
 
     labels, targets = list(scores.labels), scores.targets_R
@@ -82,11 +83,12 @@ def baseline_hits(run: Run, records: Sequence[Record], scores: ClassScores) -> d
     try:
         train = [record for record in prepare(run.recipe).records_on("train") if isinstance(record, Labelled)]
     except InputError:
-        return {"majority class": majority(targets, targets, labels).hits}
+        return {"majority class": correct(majority(targets, targets, labels))}
     known = [number[record.label] for record in train]
     texts = [record.text for record in records if isinstance(record, Labelled)]
     tfidf = tfidf_logistic([record.text for record in train], known, texts, targets, labels, seed=run.recipe.seed)
-    return {"majority class": majority(known, targets, labels).hits, "tf-idf + logistic regression": tfidf.hits}
+    usual = majority(known, targets, labels)
+    return {"majority class": correct(usual), "tf-idf + logistic regression": correct(tfidf)}
 
 
 def show(screen: Screen, result: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import orjson
 
 from affinage.data.records import digest
 from affinage.errors import InputError
-from affinage.runs import write_bytes, writing
+from affinage.files import write_bytes, writing
 
 FORMATS = (".jsonl", ".csv", ".parquet")
 

@@ -32,7 +32,7 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Write a recipe for some data: what would be derived stands there as a comment, with its reason."""
-    from affinage.runs import write_text
+    from affinage.files import write_text
     from affinage.tuning.run import plan_only
 
     if out is not None and out.exists():

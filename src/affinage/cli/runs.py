@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from affinage.cli.output import Json, Screen, figure, print_json
+from affinage.cli.output import Json, Screen, print_json
 from affinage.errors import AffinageError, InputError
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import orjson
 
 from affinage.data.records import Source
 from affinage.errors import InputError, RunError
+from affinage.files import write_bytes
 
 BadRows = Literal["error", "drop"]
 
@@ -128,13 +128,5 @@ def write_dropped(path: Path, drops: Iterable[Drop]) -> None:
     Raises:
         RunError: the file cannot be written.
     """
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("wb") as stream:
-            for drop in drops:
-                row = {"id": drop.record_id, "source": str(drop.source), "reason": drop.reason, "detail": drop.detail}
-                stream.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise RunError(f"cannot write {path}: {error.strerror}", fix="check the disk and its permissions") from None
+    rows = ({"id": d.record_id, "source": str(d.source), "reason": d.reason, "detail": d.detail} for d in drops)
+    write_bytes(path, b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from affinage.errors import GateError, InputError, nearest
+from affinage.files import write_json
 from affinage.planning.plan import duration
 from affinage.recipe import make_recipe
-from affinage.runs import Run, free_name, write_json
+from affinage.runs import Run, free_name
 from affinage.training.reporting import Reporter
 
 EXAMPLES = Path(str(files("affinage") / "examples"))
@@ -180,7 +181,6 @@ def _page(
     from affinage.reports.journey import write_journey
 
     parts = [
-        {"title": chapter.title, "says": chapter.says, "folder": run.folder.name, "evaluation": run.evaluation}
-        for chapter, run in zip(chapters, runs, strict=True)
+        {"title": c.title, "says": c.says, "folder": run.folder.name} for c, run in zip(chapters, runs, strict=True)
     ]
     return write_journey(below, parts, distance, merged)

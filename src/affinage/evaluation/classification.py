@@ -51,12 +51,12 @@ class ClassScores:
         return len(self.targets_R)
 
     @property
-    def predicted_R(self) -> Numbers:
+    def predicted_R(self) -> Numbers:  # noqa: N802
         """Class numbers (R,)."""
         return np.asarray(self.probabilities_RC.argmax(axis=1), np.int64)
 
     @property
-    def hits_R(self) -> Floats:
+    def hits_R(self) -> Floats:  # noqa: N802
         """1 for a right row, 0 for a wrong one (R,); the unit of paired tests."""
         return correct(self)
 

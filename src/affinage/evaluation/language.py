@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from affinage.errors import InputError, RunError
+from affinage.errors import RunError
 from affinage.evaluation.intervals import Interval, mean_interval
 
 if TYPE_CHECKING:
@@ -62,39 +60,6 @@ class LanguageScores:
             "token_accuracy": self.token_accuracy,
         }
         return {name: interval for name, interval in figures.items() if interval is not None}
-
-    def save(self, path: Path) -> None:
-        """Write the arrays as safetensors; the file appears whole or not at all.
-
-        Raises:
-            RunError: the file cannot be written.
-        """
-        from safetensors.numpy import save
-
-        beside = path.with_name(f".{path.name}.part")
-        try:
-            beside.write_bytes(save({name: np.ascontiguousarray(array) for name, array in asdict(self).items()}))
-            os.replace(beside, path)
-        except OSError as error:
-            beside.unlink(missing_ok=True)
-            raise RunError(f"cannot write {path}: {error.strerror}", fix="check the disk and its permissions") from None
-
-    @classmethod
-    def load(cls, path: Path) -> LanguageScores:
-        """Read what `save` wrote.
-
-        Raises:
-            InputError: the file is missing or is not one of ours.
-        """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        try:
-            return cls(**load(path.read_bytes()))
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}", fix="score the run again") from None
-        except (SafetensorError, TypeError):
-            raise InputError(f"{path} holds no language scores", fix="score the run again") from None
 
 
 def score_language(

@@ -15,12 +15,12 @@ from torch import Tensor
 from affinage.data.batches import Batch
 from affinage.device import Machine
 from affinage.errors import GateError, InputError
+from affinage.files import fresh_folder, write_text
 from affinage.models.adapted import AdaptedModel
 from affinage.models.adapters import no_warnings
 from affinage.models.loading import Base, load_network, open_base
 from affinage.models.methods import METHODS
 from affinage.models.saving import load_heads, load_run, read_fingerprint, save_heads, save_network, save_tokenizer
-from affinage.runs import fresh_folder, write_text
 
 PROBES = (
     "The cellar was cold and the cheese was slow to ripen.",

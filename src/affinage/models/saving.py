@@ -13,13 +13,13 @@ from torch import Tensor
 
 from affinage.device import Machine
 from affinage.errors import InputError, RunError
+from affinage.files import fresh_folder, write_json
 from affinage.models.adapted import AdaptedModel
 from affinage.models.adapters import adapter_state, moves_base, no_warnings
 from affinage.models.fingerprints import check_base
 from affinage.models.heads import CLASSIFIER, ClassifierHead
 from affinage.models.loading import Base, load_network, open_base, quiet
 from affinage.models.trainables import unchanged
-from affinage.runs import fresh_folder, write_json
 
 HEADS = {CLASSIFIER: ClassifierHead}
 ADAPTER_FILE = "adapter_model.safetensors"

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from affinage.reports.folder import RunFiles, is_hub_name, read_run, write_whole
+from affinage.files import write_text
+from affinage.reports.folder import RunFiles, is_hub_name, read_run
 from affinage.reports.words import METRICS, interval, number
 
 CARD = "README.md"
@@ -24,7 +25,7 @@ def write_card(folder: Path) -> Path:
     parts = [_front(run), _title(run), _use(run), _data(run.ledger), _results(run.evaluation)]
     parts += [_forgetting(run.evaluation), _settings(run.plan), _limits(run)]
     path = folder / CARD
-    write_whole(path, "\n\n".join(part for part in parts if part) + "\n")
+    write_text(path, "\n\n".join(part for part in parts if part) + "\n")
     return path
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 import yaml
-
-from affinage.errors import RunError
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +71,6 @@ def is_hub_name(name: str) -> bool:
     """Whether `name` is `owner/name` on the hub rather than a folder here."""
     owner, slash, rest = name.partition("/")
     return bool(slash and owner.strip(".~") and rest) and "/" not in rest and not Path(name).exists()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write `text`; a reader sees the old file or the new one, never a part.
-
-    Raises:
-        RunError: the file cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise RunError(f"cannot write {path}: {error.strerror}", fix="check the disk and its permissions") from None
 
 
 def _text(path: Path) -> str:

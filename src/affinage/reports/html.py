@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from affinage.reports.folder import RunFiles, read_run, write_whole
+from affinage.files import write_text
+from affinage.reports.folder import RunFiles, read_run
 from affinage.reports.plots import Bar, forest, growth, losses, small
 from affinage.reports.words import METRICS, duration, interval, number, size, verdict_words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 REPORT = "report.html"
 MOST_LABELS = 14  # a larger confusion matrix is told as its most frequent mistakes
@@ -23,12 +27,38 @@ def write_report(folder: Path) -> Path:
         RunError: the report cannot be written.
     """
     path = folder / REPORT
-    write_whole(path, render_report(read_run(folder)))
+    write_text(path, render_report(read_run(folder)))
     return path
 
 
 def render_report(run: RunFiles) -> str:
     """The page. Everything that comes from a file is escaped; it asks nothing of the network."""
+    return (
+        environment_of_pages()
+        .get_template("report.html.j2")
+        .render(
+            name=run.folder.resolve().name,
+            sentence=str(run.evaluation.get("sentence") or "This run has not been evaluated.").replace("->", "→"),
+            verdict=verdict_words(run.evaluation.get("helped")),
+            facts=_facts(run),
+            comparison=comparison_of(run.evaluation),
+            metrics=_metrics(run.evaluation),
+            forgetting=_forgetting(run.evaluation),
+            training=_training(run),
+            growth=_growth(run),
+            confusions=_confusions(run.evaluation),
+            samples=run.samples,
+            ledger=_ledger(run.ledger),
+            settings=_settings(run.plan),
+            recipe=run.recipe_text,
+            environment=_flat(run.environment),
+            files=_files(run.folder),
+        )
+    )
+
+
+def environment_of_pages() -> Environment:
+    """Where the pages' templates lie, and how they are filled."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -39,24 +69,7 @@ def render_report(run: RunFiles) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "interval": interval}
-    return environment.get_template("report.html.j2").render(
-        name=run.folder.resolve().name,
-        sentence=str(run.evaluation.get("sentence") or "This run has not been evaluated.").replace("->", "→"),
-        verdict=verdict_words(run.evaluation.get("helped")),
-        facts=_facts(run),
-        comparison=_comparison(run.evaluation),
-        metrics=_metrics(run.evaluation),
-        forgetting=_forgetting(run.evaluation),
-        training=_training(run),
-        growth=_growth(run),
-        confusions=_confusions(run.evaluation),
-        samples=run.samples,
-        ledger=_ledger(run.ledger),
-        settings=_settings(run.plan),
-        recipe=run.recipe_text,
-        environment=_flat(run.environment),
-        files=_files(run.folder),
-    )
+    return environment
 
 
 def _facts(run: RunFiles) -> list[tuple[str, str]]:
@@ -78,7 +91,7 @@ def _bar(name: str, value: Mapping[str, Any], role: str) -> Bar:
     return Bar(name, value["value"], value.get("low"), value.get("high"), role)
 
 
-def _comparison(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
+def comparison_of(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
     """The forest plot of before, after and baselines, and the table beneath it."""
     after = evaluation.get("after")
     if not after:

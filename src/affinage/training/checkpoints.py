@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from affinage.files import fresh_folder, write_json
 from affinage.models.adapted import AdaptedModel
-from affinage.runs import fresh_folder, write_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ import torch
 
 from affinage.data.batches import Batch
 from affinage.errors import RunError
+from affinage.files import append_line, write_text
 from affinage.models.adapted import AdaptedModel
 from affinage.objectives.base import Objective
 from affinage.planning.plan import Plan
 from affinage.recipe import Recipe
-from affinage.runs import append_line, write_text
 from affinage.training.checkpoints import ResumePoint, load_checkpoint, load_weights, save_checkpoint, save_weights
 from affinage.training.loop import Step, train
 from affinage.training.optimizer import make_optimizer, make_schedule

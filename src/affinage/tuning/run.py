@@ -12,6 +12,7 @@ from affinage.data.ledger import write_dropped
 from affinage.device import peak_memory, seed_everything
 from affinage.errors import InputError, RunError
 from affinage.evaluation.comparison import Evaluation
+from affinage.files import write_json
 from affinage.inspection.checks import find
 from affinage.models.adapted import AdaptedModel
 from affinage.models.fingerprints import fingerprint
@@ -20,7 +21,7 @@ from affinage.models.saving import save_model
 from affinage.models.trainables import mark
 from affinage.planning.plan import duration
 from affinage.recipe import Recipe
-from affinage.runs import Run, create_run, free_name, open_run, write_json
+from affinage.runs import Run, create_run, free_name, open_run
 from affinage.training.reporting import Reporter, Silent
 from affinage.tuning.environment import environment
 from affinage.tuning.fit import Fit, Fitted

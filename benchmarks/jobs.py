@@ -1,0 +1,89 @@
+"""The jobs: what is trained on which rows, written to one file that every system reads, so that all do the same work."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+LEARNING_RATE = {"sft-full": 5e-4, "sft-lora": 1e-3, "classify-head": 1e-2}
+EPOCHS = 3  # of the classifier
+CLASSIFIER_ROWS = 32  # of one classifier batch
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is measured. `figure` names the speed that is compared, `systems` who takes part (ours first)."""
+
+    name: str
+    data: str
+    train: str
+    figure: str
+    systems: tuple[str, ...]
+
+
+JOBS = (
+    Job("sft-full", "instructions.jsonl", "full", "tokens/s", ("affinage", "hf", "hf-packed", "hf-own", "trl")),
+    Job("sft-lora", "instructions.jsonl", "lora", "tokens/s", ("affinage", "hf", "hf-packed", "hf-own", "trl")),
+    Job("classify-head", "tickets.jsonl", "head", f"rows/s over {EPOCHS} epochs", ("affinage", "hf", "hf-own")),
+)
+
+
+def write_work(job: Job, path: Path, *, model: str, steps: int, batch_tokens: int, threads: int) -> None:
+    """Tokenise the bundled rows once and fix which rows form each step's batch."""
+    from affinage.data.load import load_records
+    from affinage.data.records import Labelled
+    from affinage.models.loading import open_base
+    from affinage.recipe import Recipe
+    from affinage.tuning.prepare import make_renderer
+
+    source = resources.files("affinage").joinpath("examples", job.data)
+    records = load_records((str(source),)).records
+    base = open_base(model)
+    renderer = make_renderer(Recipe(model=model, too_long="drop"), base)
+    labels = sorted({record.label for record in records if isinstance(record, Labelled)})
+    rows, _ = renderer.rows(records, {label: float(number) for number, label in enumerate(labels)} or None)
+    work: dict[str, Any] = {
+        "job": job.name,
+        "train": job.train,
+        "model": base.location,
+        "threads": threads,
+        "learning_rate": LEARNING_RATE[job.name],
+        "pad_id": renderer.pad_id,
+        "tokens": [row.tokens_T.tolist() for row in rows],
+        "learned": [[int(weight > 0) for weight in row.weights_T] for row in rows],
+        "targets": [int(row.target) for row in rows] if labels else [],
+        "classes": len(labels),
+        "width": base.width,
+    }
+    work["groups"] = _row_groups(len(rows)) if labels else _token_groups(rows, steps, batch_tokens, renderer.pad_id)
+    path.write_text(json.dumps(work), encoding="utf-8")
+
+
+def _token_groups(rows: Any, steps: int, batch_tokens: int, pad_id: int) -> list[list[int]]:
+    """Length-sorted, shuffled batches of at most `batch_tokens` padded tokens, as `affinage tune` forms them."""
+    from affinage.data.batches import Batches
+
+    batches = Batches(rows, budget=batch_tokens, pad_id=pad_id, epochs=1000.0, seed=0)
+    endless = (group for epoch in itertools.count() for group in batches.groups(epoch))
+    return list(itertools.islice(endless, steps))
+
+
+def _row_groups(rows: int) -> list[list[int]]:
+    """`EPOCHS` shuffled passes in batches of about `CLASSIFIER_ROWS`."""
+    import numpy as np
+
+    from affinage.models.encodings import EncodedBatches
+
+    empty = np.zeros((rows, 1), np.float32)
+    batches = EncodedBatches(empty, np.zeros(rows), batch_rows=CLASSIFIER_ROWS, epochs=float(EPOCHS), seed=0)
+    return [group for epoch in range(EPOCHS) for group in batches.groups(epoch)]
+
+
+def default_threads() -> int:
+    """All cores that this process may use."""
+    return len(os.sched_getaffinity(0))

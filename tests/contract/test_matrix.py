@@ -1,0 +1,34 @@
+"""The contract matrix: every objective x every trainable, through the real `tune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from affinage.errors import InputError
+from affinage.tuning.run import tune
+from tests.contract.cells import Cell, keep_contract
+
+MOVING = ("last:1", "full", "lora", "dora", "ia3", "prefix")
+TABLE = [
+    *(("llama", objective, train) for objective in ("pretrain", "sft") for train in MOVING),
+    *(("llama", "classify", train) for train in ("head", *MOVING)),
+    *(("bert", "classify", train) for train in ("head", "last:1", "full", "lora")),
+]
+
+
+@pytest.mark.parametrize(("base", "objective", "train"), TABLE)
+def test_the_cell_keeps_the_contract(
+    base: str, objective: str, train: str, bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_contract(Cell(objective, train, bases[base], tmp_path), monkeypatch)
+
+
+@pytest.mark.parametrize("objective", ["pretrain", "sft"])
+def test_a_language_objective_has_no_head_to_train(objective: str, bases: dict[str, Path], tmp_path: Path) -> None:
+    cell = Cell(objective, "head", bases["llama"], tmp_path)
+    with pytest.raises(InputError, match="no head of its own") as refused:
+        tune(cell.recipe("refused"))
+    assert "last:1" in refused.value.fix
+    assert not (tmp_path / "refused").exists()

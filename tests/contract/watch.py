@@ -1,0 +1,73 @@
+"""What really happens inside a run: the model it trains, what stood in it before, and which tensors got a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from affinage.data.batches import Row
+from affinage.models.adapted import AdaptedModel
+from affinage.training.loop import Step
+from affinage.tuning import fit
+
+
+class Watch:
+    """Stands at the one loop's door while a run trains; training itself is left as it is.
+
+    Attributes:
+        model: the model in training, at the end the trained one.
+        start: every tensor of it as it was before the first step, by name.
+        reached: names of the tensors that got a gradient other than zero in some step.
+        first_loss: nats per learned unit before the first step, computed row by row with transformers' own forward.
+    """
+
+    model: AdaptedModel
+    start: dict[str, Tensor]
+    first_loss: float | None
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached: set[str] = set()
+        self._train = fit.train
+        monkeypatch.setattr(fit, "train", self._watched)
+
+    def _watched(self, model: AdaptedModel, objective: Any, batches: Any, *rest: Any, **named: Any) -> Iterator[Step]:
+        self.model = model
+        self.start = {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
+        rows = getattr(batches, "rows", None)  # a frozen network's encodings have none
+        self.first_loss = None if rows is None else plain_loss(model, rows)
+        for name, tensor in model.named_parameters():
+            if tensor.requires_grad:
+                tensor.register_post_accumulate_grad_hook(self._note(name))
+        yield from self._train(model, objective, batches, *rest, **named)
+
+    def _note(self, name: str) -> Any:
+        def seen(tensor: Tensor) -> None:
+            if tensor.grad is not None and bool(tensor.grad.any()):
+                self.reached.add(name)
+
+        return seen
+
+
+@torch.no_grad()
+def plain_loss(model: AdaptedModel, rows: Sequence[Row]) -> float:
+    """The loss that a step over these rows has to report: no batches, no padding, no code of the objectives."""
+    model.eval()
+    total = units = 0.0
+    for row in rows:
+        tokens = torch.from_numpy(row.tokens_T.astype("int64"))[None]
+        if row.target is None:
+            learned = torch.from_numpy(row.weights_T)[1:] > 0
+            logits = model.network(input_ids=tokens).logits[0, :-1][learned]
+            total += float(functional.cross_entropy(logits, tokens[0, 1:][learned], reduction="sum"))
+            units += int(learned.sum())
+        else:
+            states = model.network(input_ids=tokens, output_hidden_states=True).hidden_states[-1]
+            logits = model.heads["classifier"](states.mean(dim=1))
+            total += float(functional.cross_entropy(logits, torch.tensor([int(row.target)])))
+            units += 1
+    return total / units
