@@ -43,7 +43,7 @@ def run(system: str, work: dict[str, Any], clock: Clock) -> list[list[int]]:
     else:
         trainer = _hugging_face(_trainable(model, work["train"]), rows, work, system, clock)
     trainer.train()
-    return rows.batches
+    return rows.batches[: len(clock.ends)] if system == "hf-own" else list(work["groups"])
 
 
 class _Rows(torch.utils.data.Dataset):
@@ -166,13 +166,17 @@ def _hugging_face(model: Any, rows: _Rows, work: dict[str, Any], system: str, cl
 
 
 def _trl(model: Any, rows: _Rows, work: dict[str, Any], clock: Clock) -> Any:
+    from datasets import Dataset
     from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
+    dataset = Dataset.from_list([rows[number] for number in range(len(rows))])
     unprepared = {"skip_prepare_dataset": True}
     settings = SFTConfig(**_settings(work, padding_free=True, max_length=None, dataset_kwargs=unprepared))
     tokenizer = AutoTokenizer.from_pretrained(work["model"])
-    return _make(SFTTrainer, "trl", work, clock, settings, model=model, train_dataset=rows, processing_class=tokenizer)
+    return _make(
+        SFTTrainer, "trl", work, clock, settings, model=model, train_dataset=dataset, processing_class=tokenizer
+    )
 
 
 class _FrozenClassifier(nn.Module):

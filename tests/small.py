@@ -31,14 +31,15 @@ def save_decoder(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def save_encoder(folder: Path) -> Path:
+def save_encoder(folder: Path, dropout: float = 0.0) -> Path:
     """A model folder: a bidirectional network of 2 blocks over bytes, [CLS] before and [SEP] after a text."""
     tokens = _bytes()
     ends = [("<s>", 1), ("</s>", 2)]
     tokens.backend_tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", None, ends)
     tokens.add_special_tokens({"cls_token": "<s>", "sep_token": "</s>"})
     torch.manual_seed(0)
-    config = BertConfig(**_SHAPE, vocab_size=len(tokens), max_position_embeddings=CONTEXT)
+    drops = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    config = BertConfig(**_SHAPE, **drops, vocab_size=len(tokens), max_position_embeddings=CONTEXT)
     config.architectures = ["BertModel"]
     BertModel(config).save_pretrained(folder)
     tokens.save_pretrained(folder)
@@ -47,11 +48,11 @@ def save_encoder(folder: Path) -> Path:
 
 def rows_for(objective: str) -> list[dict[str, str]]:
     """Sixteen different rows of about one length, one of them twice, and one that is empty."""
-    some = [f"{_THINGS[n % 14]} {_THINGS[(3 * n + 1) % 14]} {'is ' * (n % 3)}{n}" for n in range(16)]
+    some = [f"{_THINGS[n % 14]} {_THINGS[(3 * n + 1) % 14]} {n}{'!' * (n % 4)}" for n in range(16)]
     made = {
         "pretrain": [{"text": f"We saw the {text}."} for text in some],
         "sft": [{"prompt": f"Tell {n}", "response": f"So {text}."} for n, text in enumerate(some)],
-        "classify": [{"text": f"Here: {text}", "label": ("odd", "even")[n % 2]} for n, text in enumerate(some)],
+        "classify": [{"text": f"Here we saw {text}", "label": ("odd", "even")[n % 2]} for n, text in enumerate(some)],
     }[objective]
     return [*made, made[3], {key: "" if key != "label" else "odd" for key in made[0]}]
 

@@ -118,7 +118,7 @@ class Recipe(Settings):
     final_rate: float = setting(0.1, "The last learning rate as a share of the peak.", ge=0, le=1)
     clip: float = setting(1.0, "Largest gradient norm; larger ones are scaled down. 0 switches it off.", ge=0)
     patience: int = setting(
-        2, "Evaluations without a better validation score before stopping. 0 switches it off.", ge=0
+        3, "Evaluations without a better validation score before stopping. 0 switches it off.", ge=0
     )
     evaluate_every: int | None = setting(
         None, "Steps between validation scores. Derived: each pass, at least 5 a run.", gt=0

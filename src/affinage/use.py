@@ -238,9 +238,9 @@ class Adapted:
         )  # fmt: skip
 
     def _answer(self, done: Completion, raw: bool) -> str:
-        """The answer's content: without what the template itself puts around it."""
-        at_stop_text = done.finish == "stop" and done.tokens[-1] not in self.renderer.stop_ids
-        return done.text if raw or at_stop_text else self.renderer.answer(done.tokens)
+        """The answer's content: a whole one without what the template itself puts around it."""
+        whole = done.finish == "stop" and done.tokens[-1] in self.renderer.stop_ids
+        return self.renderer.answer(done.tokens) if whole and not raw else done.text
 
 
 def make_sampling(settings: dict[str, Any]) -> Sampling:

@@ -27,7 +27,6 @@ class Result:
 Call = Callable[..., Result]
 
 
-
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path

@@ -25,7 +25,11 @@ def test_a_written_recipe_plans_the_same_run(call: Call, base: Path, questions: 
 
 def test_every_comment_can_be_uncommented(call: Call, base: Path, questions: Path) -> None:
     text = call("recipe", "init", questions, "--model", base).out
-    settings = [line.removeprefix("# ") for line in text.splitlines() if line.removeprefix("# ").split(":")[0] in Recipe.model_fields]
+    settings = [
+        line.removeprefix("# ")
+        for line in text.splitlines()
+        if line.removeprefix("# ").split(":")[0] in Recipe.model_fields
+    ]
     values = yaml.safe_load("\n".join(settings))
     assert set(values) == set(Recipe.model_fields)
     Recipe.model_validate(values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.small import rows_for, write_rows
 
 STEPS = 8
 RATES = {"head": 3e-2, "last:1": 1e-2, "full": 1e-2, "lora": 2e-2, "dora": 2e-2, "ia3": 1e-1, "prefix": 2e-1}
+BESIDE_A_HEAD = 0.1  # of these rates: a head on standardised encodings feels every change below it
 HEAD = r"^heads\."
 DECLARED = {
     "head": HEAD,
@@ -62,6 +63,7 @@ class Cell:
     train: str
     base: Path
     folder: Path
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def lines(self) -> int:
@@ -75,6 +77,11 @@ class Cell:
         head = 2 if self.objective == "classify" else 0
         return PER_LINEAR[self.train] * LINEAR[self.base.name] + head
 
+    @property
+    def rate(self) -> float:
+        slower = self.objective == "classify" and self.train != "head"
+        return RATES[self.train] * (BESIDE_A_HEAD if slower else 1.0)
+
     def recipe(self, name: str, **changes: Any) -> Recipe:
         """Every step takes all training rows at once, unless `micro_tokens` splits it."""
         self.folder.mkdir(exist_ok=True)
@@ -83,11 +90,11 @@ class Cell:
             write_rows(data, rows_for(self.objective))
         settings: dict[str, Any] = {
             "model": str(self.base), "data": str(data), "objective": self.objective, "train": self.train,
-            "out": str(self.folder / name), "steps": STEPS, "learning_rate": RATES[self.train], "schedule": "constant",
+            "out": str(self.folder / name), "steps": STEPS, "learning_rate": self.rate, "schedule": "constant",
             "warmup": 0.0, "folds": 1, "held_out": 2, "validation": 2, "evaluate_every": 3, "checkpoint_every": 2,
             "patience": 0, "samples": 0, "threads": 1,
         }  # fmt: skip
-        return make_recipe(settings | changes)
+        return make_recipe(settings | self.settings | changes)
 
     def tokens(self) -> tuple[int, int]:
         """Padded tokens of all twelve training rows, and of a quarter of them."""
@@ -140,9 +147,9 @@ def keep_contract(cell: Cell, monkeypatch: pytest.MonkeyPatch, *, only: Sequence
         checks.check_saved(watch, whole)
     if wanted("micro"):
         split = cell.split()
-        checks.check_same_weights(whole, split, 1e-5)
+        checks.check_close_weights(whole, split, cell.rate)
     if wanted("resumed"):
         split = split if wanted("micro") else cell.split()
-        checks.check_same_weights(split, cell.killed(), 0.0)
+        checks.check_same_weights(split, cell.killed())
     if wanted("merged"):
         checks.check_merges(whole, cell.folder / "merged", merges=cell.train != "prefix")

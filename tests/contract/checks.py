@@ -63,16 +63,20 @@ def check_saved(watch: Watch, run: Run) -> None:
         assert torch.equal(ours, theirs)
 
 
-def check_same_weights(one: Run, other: Run, tolerance: float) -> None:
-    """Two runs ended with the same weights (tolerance 0: bit for bit)."""
-    left, right = weights_of(one), weights_of(other)
-    assert left.keys() == right.keys()
-    assert left
-    for name, tensor in left.items():
-        if tolerance:
-            torch.testing.assert_close(tensor, right[name], rtol=0, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
-        else:
-            assert torch.equal(tensor, right[name]), name
+def check_same_weights(one: Run, other: Run) -> None:
+    """Two runs ended with the same weights, bit for bit."""
+    for name, left, right in _pairs(one, other):
+        assert torch.equal(left, right), name
+
+
+def check_close_weights(one: Run, other: Run, rate: float) -> None:
+    """Two runs differ by rounding alone: 99 in 100 weights by at most 1e-5, none by a hundredth of one step's length.
+
+    Adam divides each gradient by its own size, so that the rounding of a gradient near zero shows against the rate.
+    """
+    apart = torch.cat([(left - right).abs().flatten() for _, left, right in _pairs(one, other)])
+    assert float(apart.quantile(0.99)) <= 1e-5
+    assert float(apart.max()) <= 0.01 * rate
 
 
 def check_merges(run: Run, out: Path, *, merges: bool) -> None:
@@ -93,6 +97,13 @@ def check_merges(run: Run, out: Path, *, merges: bool) -> None:
 def losses_of(run: Run) -> list[float]:
     """The training losses that the run logged, in order."""
     return [row["loss"] for row in run.metrics() if "loss" in row]
+
+
+def _pairs(one: Run, other: Run) -> list[tuple[str, Tensor, Tensor]]:
+    left, right = weights_of(one), weights_of(other)
+    assert left.keys() == right.keys()
+    assert left
+    return [(name, tensor, right[name]) for name, tensor in left.items()]
 
 
 def weights_of(run: Run) -> dict[str, Tensor]:

@@ -16,7 +16,8 @@ from tests.small import save_decoder, save_encoder
 @pytest.fixture(scope="session")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("bases")
-    return {"llama": save_decoder(folder / "llama"), "bert": save_encoder(folder / "bert")}
+    encoders = {"bert": save_encoder(folder / "bert"), "dropping": save_encoder(folder / "dropping", dropout=0.2)}
+    return {"llama": save_decoder(folder / "llama"), **encoders}
 
 
 @pytest.fixture(autouse=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from affinage.errors import InputError
 from affinage.tuning.run import tune
 from tests.contract.cells import Cell, keep_contract
+from tests.contract.checks import check_same_weights
 
 MOVING = ("last:1", "full", "lora", "dora", "ia3", "prefix")
 TABLE = [
@@ -32,3 +34,11 @@ def test_a_language_objective_has_no_head_to_train(objective: str, bases: dict[s
         tune(cell.recipe("refused"))
     assert "last:1" in refused.value.fix
     assert not (tmp_path / "refused").exists()
+
+
+@pytest.mark.parametrize(("base", "changes"), [("llama", {"adapter": {"lora_dropout": 0.3}}), ("dropping", {})])
+def test_a_resumed_run_drops_out_the_same_units(
+    base: str, changes: dict[str, Any], bases: dict[str, Path], tmp_path: Path
+) -> None:
+    cell = Cell("classify", "lora", bases[base], tmp_path, changes | {"head": {"dropout": 0.5}})
+    check_same_weights(cell.split(), cell.killed())

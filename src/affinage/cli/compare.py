@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Runs compared</title>
 <style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}
-table{border-collapse:collapse;margin:1rem 0}td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:left;vertical-align:top}
+table{border-collapse:collapse;margin:1rem 0}
+td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:left;vertical-align:top}
 td{white-space:pre-wrap}</style><h1>Runs compared</h1>
 <table><tr>{% for head in heads %}<th>{{ head }}</th>{% endfor %}</tr>
 {% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table>
 {% for line in pairs %}<p>{{ line }}</p>{% endfor %}
-{% if samples %}<h2>Samples</h2><table><tr><th>prompt</th><th>reference</th>{% for name in names %}<th>{{ name }}</th>{% endfor %}</tr>
+{% if samples %}<h2>Samples</h2><table><tr><th>prompt</th><th>reference</th>
+{% for name in names %}<th>{{ name }}</th>{% endfor %}</tr>
 {% for s in samples %}<tr><td>{{ s.prompt }}</td><td>{{ s.reference }}</td>
 {% for name in names %}<td>{{ s.outputs.get(name, "") }}</td>{% endfor %}</tr>{% endfor %}</table>{% endif %}</html>
 """
@@ -31,7 +33,9 @@ td{white-space:pre-wrap}</style><h1>Runs compared</h1>
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Two or more run folders.")],
-    data: Annotated[list[str] | None, typer.Option(help="Measure all of them on these data; may be given again.")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="Measure all of them on these data; may be given again.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the comparison as one HTML page.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
@@ -63,7 +67,9 @@ def compare(
         write_text(out, _page(heads=heads, rows=table, pairs=said, samples=samples, names=[row["run"] for row in rows]))
         screen.say(f"wrote {out}")
     if as_json:
-        print_json({"runs": rows, "paired": pairs, "not_paired_because": why, "samples": samples, "out": out and str(out)})
+        print_json(
+            {"runs": rows, "paired": pairs, "not_paired_because": why, "samples": samples, "out": out and str(out)}
+        )
 
 
 def _paired(
@@ -136,13 +142,22 @@ def side_by_side(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def _cells(row: dict[str, Any]) -> list[str]:
     figures = [figure(row["before"]), figure(row["after"])]
-    return [row["run"], row["objective"] or "-", row["train"] or "-", row["metric"] or "-", *figures, row["helped"] or "-"]
+    return [
+        row["run"],
+        row["objective"] or "-",
+        row["train"] or "-",
+        row["metric"] or "-",
+        *figures,
+        row["helped"] or "-",
+    ]
 
 
 def _sentence(pair: dict[str, Any]) -> str:
     said = {"yes": "is better than", "no": "is worse than", "not separable": "cannot be told from"}[pair["better"]]
     values = f"{pair['metric']} {pair['second']['value']:.4g} against {pair['first']['value']:.4g}"
-    return f"{pair['run']} {said} {pair['than']}: {values}, difference {figure(pair['difference'])}, {pair['rows']:,} rows"
+    return (
+        f"{pair['run']} {said} {pair['than']}: {values}, difference {figure(pair['difference'])}, {pair['rows']:,} rows"
+    )
 
 
 def _say_samples(screen: Screen, samples: Sequence[dict[str, Any]]) -> None:

@@ -16,7 +16,9 @@ FORMATS = (".npy", ".parquet", ".jsonl")
 
 
 def encode(
-    data: Annotated[list[str], typer.Argument(help="Files, folders or `hub:owner/name` of texts, chats or labelled texts.")],
+    data: Annotated[
+        list[str], typer.Argument(help="Files, folders or `hub:owner/name` of texts, chats or labelled texts.")
+    ],
     out: Annotated[Path, typer.Option(help="The file to write: .npy, .parquet or .jsonl.")],
     model: Annotated[str, typer.Option(help="A run folder, a model folder, a hub model, or `tiny`.")] = "tiny",
     pooling: Annotated[
@@ -24,10 +26,12 @@ def encode(
         typer.Option(help="How a text's token encodings become one vector. Unset: the run's own, else mean."),
     ] = None,
     layer: Annotated[
-        int | None, typer.Option(help="Which block: 0 the embeddings, -1 the last. Unset: the run's own, else the last.")
+        int | None,
+        typer.Option(help="Which block: 0 the embeddings, -1 the last. Unset: the run's own, else the last."),
     ] = None,
     too_long: Annotated[
-        Literal["error", "truncate"] | None, typer.Option(help="A text longer than the context. Unset: the run's own way.")
+        Literal["error", "truncate"] | None,
+        typer.Option(help="A text longer than the context. Unset: the run's own way."),
     ] = None,
     column: Annotated[list[str] | None, typer.Option(metavar="ROLE=NAME", help="Which column holds what.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
@@ -45,7 +49,9 @@ def encode(
     items = read_items(data, objective="encode", columns=columns)
     bad = [item for item in items if item.error]
     if bad:
-        raise InputError(f"{bad[0].source}: {bad[0].error} ({len(bad):,} such rows)", fix="correct or remove these rows")
+        raise InputError(
+            f"{bad[0].source}: {bad[0].error} ({len(bad):,} such rows)", fix="correct or remove these rows"
+        )
     from affinage.use import load
 
     vectors = load(model, device=device, threads=threads, too_long=too_long).encode(

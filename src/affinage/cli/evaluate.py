@@ -57,7 +57,9 @@ def measured(
     records = records_for(run, data)
     seen = overlap(run, records)
     if seen:
-        reporter.note(f"note: {seen:,} of {len(records):,} rows also stand in the run's own data: the figures flatter it")
+        reporter.note(
+            f"note: {seen:,} of {len(records):,} rows also stand in the run's own data: the figures flatter it"
+        )
     after = measure(load(run.folder, device=device, threads=threads), records, reporter, "run")
     gc.collect()
     if isinstance(after.scores, ClassScores):
@@ -66,12 +68,13 @@ def measured(
         return compare_classes(after.scores, baselines=baselines), seen
     before = measure(load_base(run, device=device, threads=threads), records, reporter, "base")
     first, second = common([before, after])
-    assert isinstance(first, LanguageScores) and isinstance(second, LanguageScores)
+    assert isinstance(first, LanguageScores)
+    assert isinstance(second, LanguageScores)
     return compare_language(first, second), seen
 
 
 def baseline_hits(run: Run, records: Sequence[Record], scores: ClassScores) -> dict[str, Any]:
-    """Rows that the cheap ways get right, learned from the run's training rows; only the majority where these are gone."""
+    """Rows that the cheap ways get right, learned from the training rows (the majority alone where these are gone)."""
     from affinage.data.records import Labelled
     from affinage.errors import InputError
     from affinage.evaluation.baselines import majority, tfidf_logistic

@@ -40,8 +40,9 @@ class Item:
 
 
 def read_items(uris: Sequence[str], *, objective: str, columns: Mapping[str, str]) -> list[Item]:
-    """Every row of `uris` as `objective` takes it: `classify` and `pretrain` texts, `sft` prompts; `encode` takes all of
-    them as texts, a chat with all its turns.
+    """Every row of `uris` as `objective` takes it: `classify` and `pretrain` texts, `sft` prompts.
+
+    `encode` takes all of them as texts, a chat with all its turns.
 
     Args:
         columns: role -> column as the run learned them; those that a file lacks are left out there.
@@ -61,7 +62,9 @@ def read_items(uris: Sequence[str], *, objective: str, columns: Mapping[str, str
     return items
 
 
-def _layout(head: Sequence[RawRow | Drop], objective: str, columns: Mapping[str, str]) -> tuple[Layout | None, list[str]]:
+def _layout(
+    head: Sequence[RawRow | Drop], objective: str, columns: Mapping[str, str]
+) -> tuple[Layout | None, list[str]]:
     """How the rows of one file are read, and the columns that may lack an answer."""
     rows = [row for row in head if isinstance(row, RawRow)]
     if not rows:
@@ -132,5 +135,6 @@ def _prompt_item(record: Record) -> Item:
 
 def _wrong_kind(record: Record, wanted: str, role: str) -> InputError:
     return InputError(
-        f"{record.source}: the run takes {wanted}, this is a {record.kind} row", fix=f"name the column: --column {role}=NAME"
+        f"{record.source}: the run takes {wanted}, this is a {record.kind} row",
+        fix=f"name the column: --column {role}=NAME",
     )

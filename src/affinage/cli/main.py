@@ -80,7 +80,9 @@ app = typer.Typer(
 @app.callback()
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and all warnings (any place on the line).")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks and all warnings (any place on the line).")
+    ] = False,
 ) -> None:
     """Adapt a language model to your own data, with proof of what changed. Start: `affinage demo`."""
 
@@ -138,7 +140,11 @@ def explain(error: BaseException) -> tuple[str, str, int]:
     if isinstance(error, MemoryError) or memory:
         return "out of memory", "try a smaller --set micro_tokens, --train lora, or a smaller model", 1
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no space left to write {error.filename or ''}".rstrip(), "free some space; what was saved before is intact", 1
+        return (
+            f"no space left to write {error.filename or ''}".rstrip(),
+            "free some space; what was saved before is intact",
+            1,
+        )
     if isinstance(error, PermissionError):
         return f"no permission: {error.filename}", "choose another place, or change its permissions", 2
     text = " ".join(str(error).split())[:500]

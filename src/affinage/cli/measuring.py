@@ -47,7 +47,9 @@ def records_for(run: Run, data: Sequence[str]) -> list[Record]:
     eats = OBJECTIVE_TABLE[objective].eats
     if not isinstance(records[0], eats):
         wanted = " or ".join(kind.kind for kind in eats)
-        raise InputError(f"{data[0]} holds {records[0].kind} rows; {run.folder} ({objective}) is measured on {wanted} rows")
+        raise InputError(
+            f"{data[0]} holds {records[0].kind} rows; {run.folder} ({objective}) is measured on {wanted} rows"
+        )
     texts = [record for record in records if isinstance(record, Text)]
     return list({section.id: section for section in into_sections(texts)}.values()) if texts else records
 
@@ -62,7 +64,10 @@ def measure(model: Adapted, records: Sequence[Record], reporter: Reporter, name:
     if labels:
         unknown = sorted({r.label for r in records if isinstance(r, Labelled)} - set(labels))
         if unknown:
-            raise InputError(f"the label {unknown[0]!r} is none of the run's: {', '.join(labels[:10])}", fix="map or remove these rows")
+            raise InputError(
+                f"the label {unknown[0]!r} is none of the run's: {', '.join(labels[:10])}",
+                fix="map or remove these rows",
+            )
     rows, _ = model.renderer.rows(records, {label: float(number) for number, label in enumerate(labels)} or None)
     ids = list(dict.fromkeys(row.record_id for row in rows))
     if not ids:
@@ -98,7 +103,9 @@ def held_out_by_all(runs: Sequence[Run]) -> list[Record]:
     for run in runs:
         prepared = prepare(run.recipe)
         if prepared.data_digest != run.read("environment.json").get("data_digest"):
-            raise InputError(f"the data of {run.folder} have changed since it was tuned", fix="name other data with --data")
+            raise InputError(
+                f"the data of {run.folder} have changed since it was tuned", fix="name other data with --data"
+            )
         mine = {record.id: record for record in prepared.records_on("held_out")}
         learned |= {record.id for side in ("train", "validation") for record in prepared.records_on(side)}
         shared = mine if shared is None else {key: record for key, record in shared.items() if key in mine}

@@ -110,7 +110,9 @@ def _answers(model: Adapted, items: Sequence[Item], settings: dict[str, Any]) ->
         for item in items
     ]
     errors = [model.refused(item.turns) for item in items]
-    texts = iter(model.generate([item.turns for item, error in zip(items, errors, strict=True) if not error], **settings))
+    texts = iter(
+        model.generate([item.turns for item, error in zip(items, errors, strict=True) if not error], **settings)
+    )
     return [
         {"prompt": prompt, "error": error} if error else {"prompt": prompt, "completion": next(texts)}
         for prompt, error in zip(shown, errors, strict=True)
@@ -129,9 +131,13 @@ def _own_or_drop(too_long: str) -> Any:
 def _say(screen: Screen, out: Path, summary: dict[str, Any]) -> None:
     errors = sum(summary["errors"].values())
     rows = [("wrote", f"{out}: {summary['rows']:,} rows" + (f", {errors:,} of them errors" if errors else ""))]
-    rows += [("errors", ", ".join(f"{reason} {count:,}" for reason, count in summary["errors"].items()))] if errors else []
+    rows += (
+        [("errors", ", ".join(f"{reason} {count:,}" for reason, count in summary["errors"].items()))] if errors else []
+    )
     if summary.get("labels"):
-        rows.append(("labels", ", ".join(f"{label} {count:,}" for label, count in list(summary["labels"].items())[:10])))
+        rows.append(
+            ("labels", ", ".join(f"{label} {count:,}" for label, count in list(summary["labels"].items())[:10]))
+        )
     if summary.get("accuracy"):
         rows.append(("accuracy", figure(summary["accuracy"])))
     screen.pairs(rows)

@@ -18,7 +18,7 @@ _LOGGERS = ("transformers", "peft", "huggingface_hub", "datasets", "torch", "mat
 
 
 def silence(*, debug: bool) -> None:
-    """Set before anything heavy is imported. What a person has set in the environment stays; `--debug` hides nothing."""
+    """Call before anything heavy is imported. What stands in the environment stays; `--debug` hides nothing."""
     for name in ("HF_HUB_DISABLE_TELEMETRY", "TOKENIZERS_PARALLELISM"):
         os.environ.setdefault(name, _ENVIRONMENT[name])
     if debug:

@@ -17,7 +17,10 @@ from affinage.errors import InputError, nearest
 from affinage.recipe import Recipe, Settings
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Write a commented recipe, or explain its keys."
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Write a commented recipe, or explain its keys.",
 )
 
 
@@ -59,13 +62,17 @@ def explain(
     if key is not None and key not in keys:
         inner = {name: about for name, about in keys.items() if name.startswith(f"{key}.")}
         if not inner:
-            raise InputError(f"unknown key {key!r}.{nearest(key, keys)}", fix="`affinage recipe explain` lists all keys")
+            raise InputError(
+                f"unknown key {key!r}.{nearest(key, keys)}", fix="`affinage recipe explain` lists all keys"
+            )
         keys = inner
     elif key is not None:
         keys = {key: keys[key]}
     screen = Screen(as_json=as_json)
     for name, about in keys.items():
-        screen.say(f"{name}: {about['type']}, default {about['default']}" if about["default"] else f"{name}: {about['type']}")
+        screen.say(
+            f"{name}: {about['type']}, default {about['default']}" if about["default"] else f"{name}: {about['type']}"
+        )
         screen.say(textwrap.fill(about["says"], 100, initial_indent="    ", subsequent_indent="    "))
     if as_json:
         print_json({"keys": keys})

@@ -52,7 +52,12 @@ def show(run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: Js
     found = open_run(run)
     row = summary(found)
     plan, ledger, evaluation = (part(found, name) for name in ("plan.json", "ledger.json", "evaluation.json"))
-    lines = [("run", str(found.folder)), ("state", row["state"]), ("model", str(row["model"])), ("data", ", ".join(row["data"]))]
+    lines = [
+        ("run", str(found.folder)),
+        ("state", row["state"]),
+        ("model", str(row["model"])),
+        ("data", ", ".join(row["data"])),
+    ]
     if plan:
         share = f"{plan['trainable_parameters']:,} of {plan['parameters']:,} weights moved"
         lines += [("objective", str(row["objective"])), ("train", f"{row['train']}: {share}")]
@@ -155,4 +160,6 @@ def _refuse_bases(chosen: Sequence[Run]) -> None:
     for other in find_runs(Path()):
         base = summary(other)["model"]
         if base and other.folder.resolve() not in gone and Path(base).resolve() in gone:
-            raise InputError(f"{other.folder} starts from {base} and cannot be used without it", fix="delete both, or keep both")
+            raise InputError(
+                f"{other.folder} starts from {base} and cannot be used without it", fix="delete both, or keep both"
+            )

@@ -33,7 +33,9 @@ def tune(
     out: Annotated[str | None, typer.Option(help=told("out"))] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any recipe key (`affinage recipe explain`); may be given again."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any recipe key (`affinage recipe explain`); may be given again."
+        ),
     ] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and leave.")] = False,
@@ -44,7 +46,9 @@ def tune(
     options = {key: value for key, value in named.items() if value is not None}
     if resume is not None:
         if data or options or set_ or dry_run:
-            raise InputError("--resume takes no other settings: the run goes on as it was planned", fix="leave them out")
+            raise InputError(
+                "--resume takes no other settings: the run goes on as it was planned", fix="leave them out"
+            )
         _finish(_work(resume=resume), as_json)
         return
     recipe = read_recipe(data or [], options, set_ or [])
@@ -62,7 +66,9 @@ def read_recipe(data: list[str], options: dict[str, Any], overrides: list[str]) 
     """
     recipes = [name for name in data if name.lower().endswith((".yaml", ".yml"))]
     if recipes and len(data) > 1:
-        raise InputError(f"{recipes[0]} is a recipe: it names its data itself", fix="give the recipe alone, or data files alone")
+        raise InputError(
+            f"{recipes[0]} is a recipe: it names its data itself", fix="give the recipe alone, or data files alone"
+        )
     values = load_recipe(Path(recipes[0])) if recipes else {"data": data}
     for part in (parse_overrides(overrides), options):
         values = merge(values, part)
@@ -85,7 +91,9 @@ def _work(*, recipe: Recipe | None = None, resume: Path | None = None) -> Run:
 
     reporter = Watched()
     try:
-        return tuning.resume(resume, reporter=reporter) if resume else tuning.tune(recipe or Recipe(), reporter=reporter)
+        return (
+            tuning.resume(resume, reporter=reporter) if resume else tuning.tune(recipe or Recipe(), reporter=reporter)
+        )
     except KeyboardInterrupt:
         started = reporter.folder and Path(reporter.folder, "recipe.yaml").exists()
         hint = f"\n  -> go on with: affinage tune --resume {reporter.folder}" if started else ""

@@ -6,7 +6,9 @@ tokens before it, so the first token of a row always weighs 0.
 
 from __future__ import annotations
 
+import math
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -108,34 +110,36 @@ def by_length(lengths: Sequence[int], order: Sequence[int], budget: int) -> list
     return groups
 
 
-class Batches:
-    """Shuffled micro-batches over several epochs; the position can be saved and restored at any point.
+class Shuffled(ABC):
+    """Micro-batches over several shuffled epochs; the position can be saved and restored at any point.
 
     Args:
-        rows: the training rows.
-        budget: padded tokens in one micro-batch.
-        pad_id: token id of the padding.
+        count: rows of one epoch.
         epochs: passes over the rows; a fraction ends inside the last pass.
         seed: epoch e is shuffled with (seed, e), so a resumed run meets the same rows in the same order.
     """
 
-    def __init__(self, rows: Sequence[Row], *, budget: int, pad_id: int, epochs: float, seed: int) -> None:
-        self.rows = rows
-        self.budget = budget
-        self.pad_id = pad_id
+    def __init__(self, count: int, *, epochs: float, seed: int) -> None:
+        self.count = count
         self.epochs = epochs
         self.seed = seed
         self.epoch = 0
         self.position = 0
-        self._lengths = [len(row) for row in rows]
+
+    @abstractmethod
+    def cut(self, order: list[int], rng: random.Random) -> list[list[int]]:
+        """The row numbers of each micro-batch, from one epoch's shuffled `order`."""
+
+    @abstractmethod
+    def make(self, numbers: list[int]) -> Batch:
+        """The micro-batch of these rows."""
 
     def groups(self, epoch: int) -> list[list[int]]:
         """The row numbers of each micro-batch of one epoch, in order."""
         rng = random.Random(f"{self.seed}-{epoch}")
-        order = list(range(len(self.rows)))
+        order = list(range(self.count))
         rng.shuffle(order)
-        groups = by_length(self._lengths, order, self.budget)
-        rng.shuffle(groups)
+        groups = self.cut(order, rng)
         share = min(1.0, self.epochs - epoch)
         return groups[: max(1, round(share * len(groups)))]
 
@@ -145,25 +149,46 @@ class Batches:
             while self.position < len(groups):
                 numbers = groups[self.position]
                 self.position += 1
-                yield collate([self.rows[number] for number in numbers], self.pad_id)
+                yield self.make(numbers)
             self.epoch += 1
             self.position = 0
 
     def __len__(self) -> int:
         """Micro-batches in the whole run."""
-        return sum(len(self.groups(epoch)) for epoch in range(int(-(-self.epochs // 1))))
+        return sum(len(self.groups(epoch)) for epoch in range(math.ceil(self.epochs)))
+
+    def served(self) -> Iterator[int]:
+        """Numbers of the rows that batches have carried so far, as often as they did."""
+        for epoch in range(min(self.epoch + 1, math.ceil(self.epochs))):
+            groups = self.groups(epoch)
+            for group in groups if epoch < self.epoch else groups[: self.position]:
+                yield from group
 
     def seen(self) -> set[int]:
         """Numbers of the rows that a batch has carried so far."""
-        seen: set[int] = set()
-        for epoch in range(self.epoch + 1):
-            groups = self.groups(epoch) if epoch < self.epochs else []
-            for group in groups if epoch < self.epoch else groups[: self.position]:
-                seen.update(group)
-        return seen
+        return set(self.served())
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "position": self.position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epoch, self.position = int(state["epoch"]), int(state["position"])
+
+
+class Batches(Shuffled):
+    """Rows of similar length together, right-padded, at most `budget` padded tokens in a micro-batch."""
+
+    def __init__(self, rows: Sequence[Row], *, budget: int, pad_id: int, epochs: float, seed: int) -> None:
+        super().__init__(len(rows), epochs=epochs, seed=seed)
+        self.rows = rows
+        self.budget = budget
+        self.pad_id = pad_id
+        self._lengths = [len(row) for row in rows]
+
+    def cut(self, order: list[int], rng: random.Random) -> list[list[int]]:
+        groups = by_length(self._lengths, order, self.budget)
+        rng.shuffle(groups)
+        return groups
+
+    def make(self, numbers: list[int]) -> Batch:
+        return collate([self.rows[number] for number in numbers], self.pad_id)

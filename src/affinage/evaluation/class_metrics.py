@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-BINS = 10
+BINS = 15
 RESAMPLES = 500
 TINY = 1e-12  # a probability of 0 costs 27.6 nats, not infinitely many
 

@@ -79,6 +79,13 @@ class AdaptedModel(nn.Module):
         """The context in which forward passes run: products in `dtype`, sums in float32."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
+    def train(self, mode: bool = True) -> AdaptedModel:
+        """Training mode for what trains; a network that is frozen throughout keeps its dropout off."""
+        super().train(mode)
+        if mode and not any(parameter.requires_grad for parameter in self.network.parameters()):
+            self.network.eval()
+        return self
+
     def trainable_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Names and tensors that move, in a fixed order."""
         return ((name, tensor) for name, tensor in self.named_parameters() if tensor.requires_grad)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
+import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from affinage.data.batches import Batch, Row, by_length, collate
+from affinage.data.batches import Batch, Row, Shuffled, by_length, collate
 from affinage.errors import InputError, RunError
 from affinage.models.adapted import AdaptedModel
 from affinage.models.heads import pool
@@ -116,70 +116,31 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-class EncodedBatches:
-    """Shuffled batches of cached encodings over several epochs; the position can be saved and restored.
-
-    The batches carry no tokens; `extras` holds `encodings` (B, H) and `targets` (B,).
+class EncodedBatches(Shuffled):
+    """Batches of cached encodings. They carry no tokens; `extras` holds `encodings` (B, H) and `targets` (B,).
 
     Args:
         encodings: the training rows' vectors (R, H).
         targets: class index of each (R,).
         batch_rows: rows of one batch.
-        epochs: passes over the rows; a fraction ends inside the last pass.
-        seed: epoch e is shuffled with (seed, e).
     """
 
     def __init__(self, encodings: Vectors, targets: NDArray[Any], *, batch_rows: int, epochs: float, seed: int) -> None:
         if len(encodings) != len(targets):
             raise ValueError(f"{len(encodings)} encodings for {len(targets)} targets")
-        if not len(targets):
-            raise ValueError("no row to learn from")
+        super().__init__(len(targets), epochs=epochs, seed=seed)
         self.encodings = torch.from_numpy(np.array(encodings, dtype=np.float32))
         self.targets = torch.from_numpy(np.array(targets, dtype=np.int64))
         self.batch_rows = batch_rows
-        self.epochs = epochs
-        self.seed = seed
-        self.epoch = 0
-        self.position = 0
 
-    def groups(self, epoch: int) -> list[list[int]]:
-        """The row numbers of each batch of one epoch, in order."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.targets))
-        even = np.array_split(order, -(-len(order) // self.batch_rows))  # no last batch of three rows
-        return [group.tolist() for group in even[: self._count(epoch)]]
+    def cut(self, order: list[int], rng: random.Random) -> list[list[int]]:
+        count = -(-len(order) // self.batch_rows)
+        size = max(1, -(-len(order) // max(1, count)))  # even batches: no last one of three rows
+        return [order[start : start + size] for start in range(0, len(order), size)]
 
-    def _count(self, epoch: int) -> int:
-        share = min(1.0, self.epochs - epoch)
-        return max(1, round(share * -(-len(self.targets) // self.batch_rows)))
-
-    def __iter__(self) -> Iterator[Batch]:
-        while self.epoch < self.epochs:
-            groups = self.groups(self.epoch)
-            while self.position < len(groups):
-                numbers = torch.tensor(groups[self.position])
-                self.position += 1
-                yield encoded_batch(self.encodings[numbers], self.targets[numbers])
-            self.epoch += 1
-            self.position = 0
-
-    def __len__(self) -> int:
-        """Batches in the whole run."""
-        return sum(self._count(epoch) for epoch in range(math.ceil(self.epochs)))
-
-    def seen(self) -> set[int]:
-        """Numbers of the rows that a batch has carried so far."""
-        seen: set[int] = set()
-        for epoch in range(self.epoch + 1):
-            groups = self.groups(epoch) if epoch < self.epochs else []
-            for group in groups if epoch < self.epoch else groups[: self.position]:
-                seen.update(group)
-        return seen
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "position": self.position}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch, self.position = int(state["epoch"]), int(state["position"])
+    def make(self, numbers: list[int]) -> Batch:
+        chosen = torch.tensor(numbers)
+        return encoded_batch(self.encodings[chosen], self.targets[chosen])
 
 
 def encoded_batch(encodings_BH: Tensor, targets_B: Tensor) -> Batch:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from affinage.errors import RunError
 from affinage.models.adapted import AdaptedModel
 from affinage.training.loop import Schedule
 
@@ -22,8 +23,14 @@ MUON_SCALE = 2.0  # measured on the bundled base's first steps: see docs/decisio
 def make_optimizer(
     model: AdaptedModel, name: str, *, learning_rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """`adamw` over everything that trains, or `muon` on the blocks' matrices with AdamW on the rest."""
+    """`adamw` over everything that trains, or `muon` on the blocks' matrices with AdamW on the rest.
+
+    Raises:
+        RunError: nothing trains.
+    """
     tensors = dict(model.trainable_parameters())
+    if not tensors:
+        raise RunError("nothing is left to train: no tensor of the model may move", fix="choose another `train`")
     if name == "adamw":
         return _adamw(list(tensors.values()), learning_rate, weight_decay)
     inside = {id(tensor) for tensor in model.blocks.parameters()}

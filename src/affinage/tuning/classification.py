@@ -47,6 +47,7 @@ class ClassificationWork:
         self.curve: list[dict[str, Any]] = []
         self.frozen_hits: list[NDArray[np.float64]] = []
         self._vectors: dict[int, Any] = {}
+        self._sources: list[EncodedBatches] = []
 
     def heads(self) -> dict[str, nn.Module]:
         return {CLASSIFIER: self._new_head()}
@@ -59,9 +60,10 @@ class ClassificationWork:
         if self.frozen:
             vectors = self._encode(model, numbers)
             classifier(model).standardise(torch.from_numpy(vectors))
-            return EncodedBatches(
-                vectors, self._targets(numbers), batch_rows=plan["batch_rows"], epochs=plan["epochs"], seed=recipe.seed
-            )
+            targets, size = self._targets(numbers), plan["batch_rows"]
+            source = EncodedBatches(vectors, targets, batch_rows=size, epochs=plan["epochs"], seed=recipe.seed)
+            self._sources.append(source)
+            return source
         self._frozen_alternative(model, numbers)
         classifier(model).standardise(torch.from_numpy(self._encode(model, numbers[:STANDARDISED_ON])))
         self._vectors.clear()  # the network moves from here on
@@ -132,6 +134,7 @@ class ClassificationWork:
         return compare_classes(after, baselines=baselines, forgetting=cost, folds=len(folds) or None)
 
     def extras(self, model: AdaptedModel) -> dict[str, Any]:
+        self.passes["avoided"] += sum(1 for source in self._sources for _ in source.served())
         found: dict[str, Any] = {"passes.json": self.passes}
         if self.calibration:
             found["calibration.json"] = self.calibration.to_json()
@@ -160,6 +163,7 @@ class ClassificationWork:
                     progress=lambda done, total: advance(done), cache=self.cache if self.frozen else None,
                 )  # fmt: skip
             self.passes["done"] += found.passes_done
+            self.passes["avoided"] += found.passes_avoided
             self._vectors.update(zip(missing, found.vectors, strict=True))
         self.passes["avoided"] += len(numbers) - len(missing)
         return np.stack([self._vectors[number] for number in numbers])

@@ -1,4 +1,4 @@
-"""The cheapest alternative to supervised tuning: a few of the training examples in the prompt of the untouched model."""
+"""The cheapest alternative to supervised tuning: a few training examples in the prompt of the untouched model."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def resume(folder: Path | str, *, reporter: Reporter | None = None) -> Run:
     """
     reporter = reporter or Silent()
     run = open_run(folder)
-    if run.finished:
+    if run.finished and run.evaluation.get("training", {}).get("ended") != "interrupted":
         raise InputError(f"{run.folder} is finished", fix=f"start another run from it with --model {run.folder}")
     prepared = prepare(run.recipe)
     _refuse_changed_data(run, prepared)
