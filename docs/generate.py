@@ -54,8 +54,8 @@ affinage tune recipe.yaml
 ```
 
 - An unknown key is refused with the nearest known one. A wrong type or a value out of range is refused with its path.
-- A key with the default *derived* is filled in by the plan from the data, the model and the machine. The plan is printed
-  before anything heavy starts and is kept in `plan.json`, each value with its reason.
+- A key with the default *derived* is filled in by the plan from the data, the model and the machine. The plan is
+  printed before anything heavy starts and is kept in `plan.json`, each value with its reason.
 - *Public* keys are those that a request from outside could be allowed to set: no paths, nothing that runs code.
 - On the command line, right-hand sides are read as YAML, and `1e-4` is a number: `--set learning_rate=1e-4`,
   `--set targets=[q_proj,v_proj]`, `--set head.depth=2`.
@@ -90,7 +90,7 @@ def methods_page() -> str:
 | `head` | the classification head alone; the model is run once a text and its encodings are kept | `classify` |
 | `last:N` | the top N blocks (and the head, where there is one) | every objective |
 | `full` | every weight | every objective |
-| a method below | a small set of new weights beside the frozen ones (and the head, where there is one) | every objective |
+| a method below | a few new weights beside the frozen ones (and the head, where there is one) | every objective |
 
 `layers` narrows any of them but `head` to some blocks, for instance `--set layers=0-3`.
 

@@ -14,6 +14,7 @@ from affinage.files import write_json, write_text, writing
 from affinage.recipe import Recipe, dump_recipe, load_recipe, make_recipe
 
 SCHEMA = 1
+INTERRUPTED = "interrupted"  # how a training ended that a person stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,10 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the result was saved and scored."""
-        return (self.folder / "evaluation.json").exists() and self.model_folder.is_dir()
+        """Whether the result was saved and scored, and nobody stopped it on the way there."""
+        if not (self.folder / "evaluation.json").exists() or not self.model_folder.is_dir():
+            return False
+        return (self.evaluation.get("training") or {}).get("ended") != INTERRUPTED
 
     def read(self, name: str) -> dict[str, Any]:
         """One of the run's JSON files.

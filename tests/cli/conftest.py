@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from calling import Call, Result, write_lines
 
 from affinage.cli.main import main
+from tests.cli.calling import Call, Result, write_lines
 
 LABELS = {"cheese": ("rind", "milk", "curd", "whey"), "bread": ("crumb", "flour", "oven", "yeast")}
 

@@ -7,10 +7,10 @@ import sys
 from importlib import import_module
 
 import pytest
-from calling import Call
 
 from affinage.cli import main as door
 from affinage.errors import GateError, InputError, RunError
+from tests.cli.calling import Call
 
 HEAVY = ("torch", "transformers", "numpy", "pydantic", "yaml", "peft", "sklearn", "matplotlib", "pyarrow", "datasets")
 

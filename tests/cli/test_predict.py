@@ -11,9 +11,10 @@ import numpy as np
 import orjson
 import pyarrow.parquet as pq
 import pytest
-from calling import Call, write_lines
 
+import affinage
 from affinage.cli import predict as predicting
+from tests.cli.calling import Call, write_lines
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -120,6 +121,23 @@ def test_a_prompt_that_does_not_fit_is_one_error(call: Call, writer: Path, tmp_p
     assert call("predict", writer, "prompts.jsonl", "--out", "found.jsonl", "--max-tokens", 2).code == 0
     lines = read(tmp_path / "found.jsonl")
     assert ["error" in line for line in lines] == [False, True, False]
+
+
+def test_a_pretrain_run_says_how_likely_each_text_is(
+    call: Call, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"text": f"Number {n} follows number {n - 1} in the book of {n} numbers."} for n in range(30)]
+    write_lines(tmp_path / "texts.jsonl", rows)
+    settings = ("steps=2", "threads=1", "folds=1", "samples=0")
+    sets = [word for setting in settings for word in ("--set", setting)]
+    assert call("tune", "texts.jsonl", "--model", base, "--out", "run", *sets).code == 0
+    monkeypatch.setitem(predicting.AT_ONCE, "pretrain", 7)
+    assert call("predict", "run", "texts.jsonl", "--out", "found.jsonl").code == 0
+    lines = read(tmp_path / "found.jsonl")
+    assert len(lines) == 30
+    alone = affinage.load("run", threads=1).likelihood(rows[29]["text"])[0]
+    assert {key: lines[29][key] for key in alone} == pytest.approx(alone, rel=1e-5)
+    assert not affinage.load("run", threads=1).talks
 
 
 def test_vectors_are_the_same_in_every_format(call: Call, base: Path, unlabelled: Path, tmp_path: Path) -> None:

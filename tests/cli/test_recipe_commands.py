@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from calling import Call
 
 from affinage.recipe import HeadSettings, Recipe
+from tests.cli.calling import Call
 
 
 def test_a_written_recipe_plans_the_same_run(call: Call, base: Path, questions: Path) -> None:

@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from calling import Call, write_lines
+
+from tests.cli.calling import Call, write_lines
 
 
 def test_the_list_names_finished_and_stopped_runs(call: Call, classifier: Path, tmp_path: Path) -> None:

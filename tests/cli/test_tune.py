@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calling import Call
 
 from affinage.tuning import fit
+from tests.cli.calling import Call
 
 
 def test_json_tells_the_run_its_evaluation_and_its_ledger(call: Call, base: Path, tickets: Path) -> None:
@@ -99,9 +99,15 @@ def test_a_used_folder_is_refused(call: Call, base: Path, questions: Path) -> No
     [
         ('{"prompt": "a", "response": "b"}\n{"prompt": "a", oops}\n', "data.jsonl:2: column"),
         ("", "data.jsonl: the file is empty"),
-        ('{"prompt": "a", "response": "b"}\n{"prompt": {"a": 1}, "response": "b"}\n', "data.jsonl:2: `prompt` must be text"),
+        (
+            '{"prompt": "a", "response": "b"}\n{"prompt": {"a": 1}, "response": "b"}\n',
+            "data.jsonl:2: `prompt` must be text",
+        ),
         ('{"text": "a", "label": "x"}\n{"text": "b", "label": "x"}\n', "have 1: 'x'"),
-        ('{"text": "a", "label": "x"}\n{"text": "b", "label": "x"}\n{"text": "c", "label": "y"}\n', "one text only: 'y'"),
+        (
+            '{"text": "a", "label": "x"}\n{"text": "b", "label": "x"}\n{"text": "c", "label": "y"}\n',
+            "one text only: 'y'",
+        ),
         ('{"prompt": "a", "response": ""}\n{"prompt": "b", "response": " "}\n', "no row is left"),
     ],
 )

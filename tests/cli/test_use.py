@@ -14,7 +14,7 @@ from affinage.use import Adapted
 
 @pytest.fixture(scope="module")
 def talker(writer: Path) -> Adapted:
-    found: Adapted = affinage.run(writer).load()
+    found: Adapted = affinage.run(writer).load(threads=1)
     return found
 
 
@@ -40,13 +40,13 @@ def test_an_unknown_setting_is_named(talker: Adapted) -> None:
 def test_the_runs_system_prompt_stands_before_each_prompt(base: Path, questions: Path, tmp_path: Path) -> None:
     values = {"data": str(questions), "model": str(base), "out": tmp_path / "run", "steps": 1, "folds": 1, "threads": 1}
     run = affinage.tune(affinage.make_recipe({**values, "samples": 0, "system_prompt": "Be brief."}))
-    loaded = run.load()
+    loaded = run.load(threads=1)
     ids = loaded._prompt_ids("Say 1", raw=False)
     assert "Be brief." in loaded.renderer.tokenizer.decode(ids)
 
 
 def test_a_classifier_classifies_and_encodes(classifier: Path) -> None:
-    model = affinage.load(classifier)
+    model = affinage.load(classifier, threads=1)
     found = model.classify(["milk milk", "oven oven"])
     assert [sum(one["probabilities"].values()) for one in found] == pytest.approx([1, 1])
     assert model.classify("milk milk") == found[:1]
@@ -66,7 +66,7 @@ def test_a_language_model_has_no_labels(talker: Adapted) -> None:
 
 
 def test_likelihood_is_the_loss_of_the_text(base: Path) -> None:
-    model = affinage.load(base)
+    model = affinage.load(base, threads=1)
     texts = ["short", "a much longer text " * 40]
     found = model.likelihood(texts)
     assert model.likelihood(texts[1]) == [pytest.approx(found[1], rel=1e-5)]
@@ -76,7 +76,7 @@ def test_likelihood_is_the_loss_of_the_text(base: Path) -> None:
 
 
 def test_a_plain_model_continues_the_text(base: Path) -> None:
-    model = affinage.load(base)
+    model = affinage.load(base, threads=1)
     assert not model.talks
     ids = model._prompt_ids("milk", raw=True)
     assert ids[0] == model.renderer.tokenizer.bos_token_id

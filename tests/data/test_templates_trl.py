@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_tokenizer import BOS, small_tokenizer
+from tests.data.small_tokenizer import BOS, small_tokenizer
 
 from affinage.data.records import Chat, Message
 from affinage.data.rendering import Renderer

@@ -180,12 +180,13 @@ def _habits(base: Base) -> tuple[str | None, str | None]:
         return None, None
     from affinage.runs import open_run
 
-    recipe = open_run(base.run).recipe
-    if recipe.objective == "classify":
+    run = open_run(base.run)
+    objective = str(run.plan["objective"])  # the recipe may have left it open
+    if objective == "classify":
         raise InputError(
             f"{base.run} is a classifier and cannot write", fix=f"affinage predict {base.run} DATA --out F"
         )
-    return recipe.system_prompt, recipe.objective
+    return run.recipe.system_prompt, objective
 
 
 def _load(base: Base, machine: Machine) -> AdaptedModel:

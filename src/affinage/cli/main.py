@@ -21,7 +21,7 @@ from affinage.errors import AffinageError, nearest
 
 # name: (module:attribute, its help in one line)
 COMMANDS = {
-    "demo": ("affinage.cli.demo:demo", "The journey on the bundled base and example data: offline, a few minutes."),
+    "demo": ("affinage.cli.demo:demo", "The journey on the bundled base and example data, offline."),
     "tune": ("affinage.cli.tune:tune", "Adapt a model to your data and measure what changed."),
     "recipe": ("affinage.cli.recipe:app", "Write a commented recipe, or explain its keys."),
     "inspect": ("affinage.cli.inspect:inspect", "Look at data before tuning: counts, findings, rows as tokens."),

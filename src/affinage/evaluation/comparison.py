@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from affinage.evaluation.classification import ClassScores
 
 BEFORE = "before"
+_AGAINST_BEFORE = {
+    "yes": "The run helped",
+    "no": "The run did not help, it made things worse",
+    "not separable": "No difference can be told from chance",
+}
+_AGAINST_BASELINE = {
+    "yes": "The run helped, it beats what costs nearly nothing",
+    "no": "The run did not help, a cheap baseline does better",
+    "not separable": "The run cannot be told from a cheap baseline",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +63,8 @@ class Evaluation:
     @property
     def sentence(self) -> str:
         """Whether the run helped, in one sentence for a person."""
-        said = {
-            "yes": "The run helped",
-            "no": "The run did not help, it made things worse",
-            "not separable": "No difference can be told from chance",
-        }[self.helped]
+        told = _AGAINST_BEFORE if self.against == BEFORE else _AGAINST_BASELINE
+        said = told[self.helped]
         name = self.metric.replace("_", " ")
         reference = self.before if self.against == BEFORE else self.baselines[self.against]
         start = "" if self.against == BEFORE else f" of the best baseline ({self.against})"
@@ -74,7 +81,7 @@ class Evaluation:
             return f"; also measured: {', '.join(others)}" if others else ""
         value = self.baselines[best]
         wins = (value.value - self.after.value) * (1 if self.higher_is_better else -1) >= 0
-        return f"; {'but ' if wins else ''}the cheapest alternative measured, {best}: {_number(value)}"
+        return f"; {'but ' if wins else ''}the best cheap alternative measured, {best}: {_number(value)}"
 
     def to_json(self) -> dict[str, Any]:
         """The content of `evaluation.json`."""

@@ -128,15 +128,16 @@ class EncodedBatches(Shuffled):
     def __init__(self, encodings: Vectors, targets: NDArray[Any], *, batch_rows: int, epochs: float, seed: int) -> None:
         if len(encodings) != len(targets):
             raise ValueError(f"{len(encodings)} encodings for {len(targets)} targets")
+        if not len(targets):
+            raise ValueError("no row to learn from")
         super().__init__(len(targets), epochs=epochs, seed=seed)
         self.encodings = torch.from_numpy(np.array(encodings, dtype=np.float32))
         self.targets = torch.from_numpy(np.array(targets, dtype=np.int64))
         self.batch_rows = batch_rows
 
     def cut(self, order: list[int], rng: random.Random) -> list[list[int]]:
-        count = -(-len(order) // self.batch_rows)
-        size = max(1, -(-len(order) // max(1, count)))  # even batches: no last one of three rows
-        return [order[start : start + size] for start in range(0, len(order), size)]
+        even = np.array_split(np.array(order), -(-len(order) // self.batch_rows))  # no last batch of three rows
+        return [group.tolist() for group in even]
 
     def make(self, numbers: list[int]) -> Batch:
         chosen = torch.tensor(numbers)

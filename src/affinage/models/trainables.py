@@ -51,7 +51,7 @@ def count_trainable(recipe: Recipe, train: str, base: Base, skeleton: Any, *, cl
     head = sum(a * b + b for a, b in pairwise(widths)) if classes else 0
     if is_adapter(train):
         return head + refuse(train, base, wishes_of(recipe, base.blocks), skeleton=skeleton).trained
-    chosen = _chosen(skeleton, train, parse_layers(recipe.layers, base.blocks))
+    chosen = _chosen(skeleton, train, parse_layers(recipe.layers, base.blocks), has_head=bool(classes))
     return head + sum(p.numel() for p in {id(p): p for module in chosen for p in module.parameters()}.values())
 
 
@@ -69,7 +69,8 @@ def mark(model: AdaptedModel, recipe: Recipe, train: str) -> Coverage | None:
         coverage = attach(model, train, wishes_of(recipe, blocks))
     else:
         model.requires_grad_(False)
-        for module in [*_chosen(model.network, train, parse_layers(recipe.layers, blocks)), model.heads]:
+        chosen = _chosen(model.network, train, parse_layers(recipe.layers, blocks), has_head=bool(model.heads))
+        for module in [*chosen, model.heads]:
             for parameter in module.parameters():
                 parameter.requires_grad_(parameter.is_floating_point())
     for _, parameter in model.trainable_parameters():
@@ -136,15 +137,14 @@ def parse_last(train: str, blocks: int) -> int | None:
     return int(found[1])
 
 
-def _chosen(network: Any, train: str, layers: set[int] | None) -> list[nn.Module]:
-    """The modules of the network that head, last:N or full lets move."""
+def _chosen(network: Any, train: str, layers: set[int] | None, *, has_head: bool) -> list[nn.Module]:
+    """The modules of the network that head, last:N or full lets move; under a head of ours, no output projection."""
     if train == "head":
         return []
     blocks = find_blocks(network)
     if train == "full" and layers is None:
-        return [
-            module for name, module in network.named_children() if name != "pooler"
-        ]  # no objective reads the pooler
+        read = network.base_model if has_head else network
+        return [module for name, module in read.named_children() if name != "pooler"]  # no objective reads the pooler
     numbers = layers if train == "full" and layers else top_blocks(train, len(blocks), layers)
     return [blocks[number] for number in sorted(numbers)]
 

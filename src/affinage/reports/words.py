@@ -15,7 +15,7 @@ METRICS = {
     "log_loss": "log loss, nats per row",
     "ece": "calibration error",
 }
-VERDICTS = {"yes": "it helped", "no": "it did harm", "not separable": "not separable"}
+VERDICTS = {"yes": "it helped", "no": "it did not help", "not separable": "not separable"}
 
 
 def verdict_words(helped: Any) -> tuple[str, str]:

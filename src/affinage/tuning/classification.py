@@ -29,6 +29,7 @@ from affinage.tuning.language import score_general
 from affinage.tuning.prepare import Prepared
 from affinage.wiring import make_objective
 
+PARTS = (0.1, 0.25, 0.5)  # of the training rows, before all of them
 STANDARDISED_ON = 2000  # rows that fix the scale of a moving network's encodings
 
 
@@ -139,7 +140,7 @@ class ClassificationWork:
         if self.calibration:
             found["calibration.json"] = self.calibration.to_json()
         if self.frozen and self.prepared.sides["held_out"]:
-            found["curve.json"] = {"points": self._curve(model)}
+            found["curve.json"] = {"points": [*self._curve(model), self._whole(model)]}
             points = [f"{100 * p['share']:.0f} %: {p['accuracy']['value']:.3f}" for p in found["curve.json"]["points"]]
             self.reporter.note(f"accuracy by share of the rows  {'   '.join(points)}")
         self.reporter.note(f"forward passes: {self.passes['done']:,} done, {self.passes['avoided']:,} avoided")
@@ -200,8 +201,18 @@ class ClassificationWork:
             return score_encodings(probe, self._encode(model, held_out), self._targets(held_out)).probabilities_RC
 
         return learning_curve(
-            refit, self._targets(train), self._targets(held_out), self.prepared.labels, seed=self.prepared.recipe.seed
+            refit,
+            self._targets(train),
+            self._targets(held_out),
+            self.prepared.labels,
+            shares=PARTS,
+            seed=self.prepared.recipe.seed,
         )
+
+    def _whole(self, model: AdaptedModel) -> dict[str, Any]:
+        """The last point of the curve: the run's own head, on all rows."""
+        accuracy = self.score(model, self.prepared.sides["held_out"]).accuracy
+        return {"share": 1.0, "rows": len(self.prepared.sides["train"]), "accuracy": accuracy.to_json()}
 
     def _held_out_of(self, numbers: Sequence[int]) -> list[int]:
         """The held-out records that belong to this training side (a fold's own, or the run's)."""

@@ -21,6 +21,7 @@ from affinage.models.adapted import AdaptedModel
 from affinage.objectives.base import Objective
 from affinage.planning.plan import Plan
 from affinage.recipe import Recipe
+from affinage.runs import INTERRUPTED
 from affinage.training.checkpoints import ResumePoint, load_checkpoint, load_weights, save_checkpoint, save_weights
 from affinage.training.loop import Step, train
 from affinage.training.optimizer import make_optimizer, make_schedule
@@ -132,7 +133,7 @@ class Fit:
                     point = ResumePoint(step.step, self.batches.state_dict(), asdict(progress))
                     save_checkpoint(self.checkpoints, point, self.model, optimizer)
                 if over:
-                    ended = "interrupted" if stop() else "early" if exhausted and step.step < total else "finished"
+                    ended = INTERRUPTED if stop() else "early" if exhausted and step.step < total else "finished"
                     break
         if self.last % plan["evaluate_every"] and self.last != total and ended == "finished":
             self._validate(self.last, progress)  # the data ended before the planned steps

@@ -58,7 +58,7 @@ class LanguageWork:
             return
         shots, shown = few_shot_rows(self.prepared.renderer, examples, chats, self.prepared.recipe.seed)
         if shots:
-            name = f"the untouched model with {shots} examples in its prompt"
+            name = f"{shots} examples in the prompt"
             self.baselines[name] = by_record(self._score_rows(model, shown, "scoring with examples"), shown)
 
     def validation_loss(self, model: AdaptedModel) -> float:

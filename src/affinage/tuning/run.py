@@ -21,7 +21,7 @@ from affinage.models.saving import save_model
 from affinage.models.trainables import mark
 from affinage.planning.plan import duration
 from affinage.recipe import Recipe
-from affinage.runs import Run, create_run, free_name, open_run
+from affinage.runs import INTERRUPTED, Run, create_run, free_name, open_run
 from affinage.training.reporting import Reporter, Silent
 from affinage.tuning.environment import environment
 from affinage.tuning.fit import Fit, Fitted
@@ -184,9 +184,10 @@ def _explain(
 
     write_card(run.folder)
     write_report(run.folder)
-    if fitted.ended != "interrupted":
+    stopped = fitted.ended == INTERRUPTED
+    if not stopped:
         shutil.rmtree(run.checkpoints, ignore_errors=True)
-    reporter.table("done", summary_lines(run, seconds, peak))
+    reporter.table("stopped" if stopped else "done", summary_lines(run, seconds, peak))
     return run
 
 

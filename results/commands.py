@@ -1,0 +1,69 @@
+"""From an entry of runs.yaml to the commands that a reader types in the repository's root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).parent
+RUNS = "runs/results"  # where the run folders and cut files go; not kept
+NAMED = ("model", "objective", "train")  # recipe keys that have an option of their own
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One run: its name, the section it belongs to, and what runs.yaml says."""
+
+    name: str
+    section: str
+    recipe: dict[str, Any]
+    cut: dict[str, Any] | None = None
+    test: str | None = None
+
+    def commands(self, data: str) -> list[list[str]]:
+        """What to run, in order; `data` is the folder of real data."""
+        first = []
+        if self.cut:
+            source, target = f"{data}/{self.cut['file']}", self._data(data)
+            first = [["python", "results/cut.py", source, target, str(self.cut["characters"])]]
+        test = [["affinage", "eval", self.folder, "--data", f"{data}/{self.test}"]] if self.test else []
+        return [*first, self._tune(data), *test]
+
+    @property
+    def folder(self) -> str:
+        """The run's folder."""
+        return f"{RUNS}/{self.name}"
+
+    def _data(self, data: str) -> str:
+        return f"{RUNS}/{self.recipe['data']}" if self.cut else f"{data}/{self.recipe['data']}"
+
+    def _tune(self, data: str) -> list[str]:
+        command = ["affinage", "tune", self._data(data)]
+        for key in NAMED:
+            if key in self.recipe:
+                value = str(self.recipe[key])
+                command += [f"--{key}", f"{data}/{value}" if value.startswith("models/") else value]
+        command += ["--out", self.folder]
+        for key, value in self.recipe.items():
+            if key not in (*NAMED, "data"):
+                pairs = {f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {key: value}
+                command += [word for k, v in pairs.items() for word in ("--set", f"{k}={v}")]
+        return command
+
+
+def entries(path: Path = HERE / "runs.yaml") -> list[Entry]:
+    """The runs in order."""
+    sections = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return [
+        Entry(name, section, about["recipe"], about.get("cut"), about.get("test"))
+        for section, part in sections.items()
+        for name, about in part["runs"].items()
+    ]
+
+
+def titles(path: Path = HERE / "runs.yaml") -> dict[str, str]:
+    """Section -> title, in order."""
+    return {section: part["title"] for section, part in yaml.safe_load(path.read_text(encoding="utf-8")).items()}

@@ -1,0 +1,148 @@
+"""Write docs/results.md from the committed evaluation files, and from nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from commands import HERE, entries, titles
+
+PAGE = HERE.parent / "docs" / "results.md"
+INTRODUCTION = """# Results on real data
+
+Written by `make results` from the files in `results/evaluations`, which `python results/run.py` makes anew: each is the
+evaluation, plan and ledger that one `affinage tune` left. Every run is cut short by its number of steps, so that it
+takes a few minutes on one core; the figures show what a small base and a short run give, not the best that can be had.
+
+Figures in brackets are 95 % intervals. *Change* is the paired difference on the same held-out rows, and *helped* is its
+verdict. *General text* is the bundled English text, in bits per byte before and after: what the run forgot.
+Bits per byte can be compared between bases, losses (nats per token) only within one.
+"""
+Kept = dict[str, Any]
+
+
+def page(folder: Path = HERE / "evaluations") -> str:
+    """The whole page."""
+    parts = [INTRODUCTION]
+    for section, title in titles().items():
+        names = [entry.name for entry in entries() if entry.section == section]
+        kept = {name: json.loads(file.read_text(encoding="utf-8")) for name in names if (file := folder / f"{name}.json").exists()}
+        if kept:
+            language = "forgetting" in next(iter(kept.values()))["evaluation"] and _is_language(next(iter(kept.values())))
+            table = _language_table(kept) if language else _class_table(kept)
+            parts.append(f"## {title}\n\n{table}\n{_commands(kept)}")
+    return "\n".join(parts)
+
+
+def _is_language(kept: Kept) -> bool:
+    return kept["plan"]["objective"] in ("pretrain", "sft")
+
+
+def _language_table(kept: dict[str, Kept]) -> str:
+    rows = [
+        "| run | trained on | bits per byte | loss | change | other ways, loss | helped | general text | took |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: |",
+    ]
+    for name, one in kept.items():
+        evaluation, metrics = one["evaluation"], one["evaluation"]["metrics"]
+        cells = [
+            _named(name, one),
+            _trained_on(one),
+            _arrow(metrics["bits_per_byte"]),
+            _arrow(metrics["loss"]),
+            _signed(evaluation["difference"]),
+            "<br>".join(f"{way}: {_value(figure)}" for way, figure in evaluation["baselines"].items()),
+            _helped(evaluation),
+            _forgotten(evaluation),
+            _took(one),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _class_table(kept: dict[str, Kept]) -> str:
+    rows = [
+        "| run | trained on | measured on | majority | tf-idf + logistic regression | affinage | change against the best baseline | macro F1 | helped | took |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
+    ]
+    for name, one in kept.items():
+        for where, evaluation in (("held out", one["evaluation"]), ("its own test file", one["test"])):
+            if evaluation is None:
+                continue
+            first = where == "held out"
+            cells = [
+                _named(name, one) if first else "",
+                _trained_on(one) if first else "",
+                f"{where}, {evaluation['rows']:,} rows",
+                _value(evaluation["baselines"].get("majority class")),
+                _value(evaluation["baselines"].get("tf-idf + logistic regression")),
+                _bounded(evaluation["after"]),
+                f"{_signed(evaluation['difference'])} ({evaluation['against']})",
+                _value(evaluation["metrics"]["macro_f1"]["after"]),
+                _helped(evaluation),
+                _took(one) if first else "",
+            ]
+            rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _named(name: str, one: Kept) -> str:
+    return f"{name} ({one['plan']['train']})"
+
+
+def _trained_on(one: Kept) -> str:
+    """Rows, and how much of them: the limit that was set."""
+    ledger, settings = one["ledger"], one["plan"]["settings"]
+    rows = f"{ledger['trained']:,} of {ledger['read']:,} rows"
+    if one["plan"]["train"] == "head":
+        return f"{rows}, encoded once"
+    steps = one["evaluation"]["training"]["steps"]
+    stopped = ", stopped early" if one["evaluation"]["training"]["ended"] == "early" else ""
+    return f"{rows}; {steps:,} steps of {settings['batch_tokens']['value']:,} tokens{stopped}"
+
+
+def _arrow(pair: dict[str, Any]) -> str:
+    return f"{pair['before']['value']:.3f} → **{pair['after']['value']:.3f}**"
+
+
+def _value(interval: dict[str, Any] | None) -> str:
+    return "" if interval is None else f"{interval['value']:.3f}"
+
+
+def _bounded(interval: dict[str, Any]) -> str:
+    return f"**{interval['value']:.3f}** ({interval['low']:.3f} to {interval['high']:.3f})"
+
+
+def _signed(interval: dict[str, Any]) -> str:
+    return f"{interval['value']:+.3f} ({interval['low']:+.3f} to {interval['high']:+.3f})"
+
+
+def _helped(evaluation: dict[str, Any]) -> str:
+    return str(evaluation["helped"])
+
+
+def _forgotten(evaluation: dict[str, Any]) -> str:
+    lost = evaluation["forgetting"]
+    if lost is None:
+        return ""
+    return f"{lost['before']['value']:.3f} → {lost['after']['value']:.3f} ({lost['difference']['value']:+.3f})"
+
+
+def _took(one: Kept) -> str:
+    training = one["evaluation"]["training"]
+    return f"{training['seconds']:.0f} s, {training['peak_bytes'] / 2**30:.1f} GiB"
+
+
+def _commands(kept: dict[str, Kept]) -> str:
+    lines = dict.fromkeys(command for one in kept.values() for command in one["commands"])
+    return "```sh\n" + "\n".join(lines) + "\n```\n"
+
+
+if __name__ == "__main__":
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"wrote {PAGE.relative_to(HERE.parent)}")

@@ -1,0 +1,61 @@
+"""How much the derived learning rate costs against a third and three times of it: `rates.py NAME... [--data FOLDER]`.
+
+Each rate is one `affinage tune` of a run of runs.yaml; the regret is the held-out loss of the derived rate above the best
+of the three.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from dataclasses import replace
+from typing import Any
+
+from commands import HERE, Entry, entries
+from run import ROOT, call
+
+FACTORS = {"third": 1 / 3, "derived": 1.0, "triple": 3.0}
+KEPT = HERE / "rates.json"
+
+
+def main() -> None:
+    """Measure, print a table, keep the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="+", help="runs of runs.yaml")
+    parser.add_argument("--data", default="../shared", help="folder of real data, as seen from the repository's root")
+    parser.add_argument("--steps", type=int, help="optimizer steps, where not those of runs.yaml")
+    asked = parser.parse_args()
+    known = {entry.name: entry for entry in entries()}
+    found = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
+    for name in asked.names:
+        found[name] = _sweep(_shortened(known[name], asked.steps), asked.data)
+        KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print("| run | steps | rate | loss at a third | derived | triple | regret |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for name, one in found.items():
+        losses = " | ".join(f"{one['loss'][factor]:.3f}" for factor in FACTORS)
+        print(f"| {name} | {one['steps']} | {one['learning_rate']:.2g} | {losses} | {one['regret']:.3f} |")
+
+
+def _shortened(entry: Entry, steps: int | None) -> Entry:
+    return replace(entry, recipe={**entry.recipe, "samples": 0, **({"steps": steps} if steps else {})})
+
+
+def _sweep(entry: Entry, data: str) -> dict[str, Any]:
+    """One run a rate."""
+    loss, derived, steps = {}, 0.0, 0
+    for name, factor in sorted(FACTORS.items(), key=lambda item: item[1] != 1.0):  # the derived one comes first
+        rate = {} if factor == 1.0 else {"learning_rate": f"{factor * derived:.3g}"}
+        short = replace(entry, name=f"rate-{entry.name}-{name}", recipe={**entry.recipe, **rate})
+        shutil.rmtree(ROOT / short.folder, ignore_errors=True)
+        answers = [call(command) for command in replace(short, test=None).commands(data)]
+        answer = next(said for said in answers if said)
+        loss[name] = answer["evaluation"]["after"]["value"]
+        plan = json.loads((ROOT / short.folder / "plan.json").read_text(encoding="utf-8"))
+        derived = derived or plan["settings"]["learning_rate"]["value"]
+        steps = answer["evaluation"]["training"]["steps"]
+    return {"steps": steps, "learning_rate": derived, "loss": loss, "regret": loss["derived"] - min(loss.values())}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Do the runs of runs.yaml on real data and keep what docs/results.md is made of: `run.py [NAME...] [--data FOLDER]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from commands import HERE, Entry, entries
+
+ROOT = HERE.parent
+KEPT = HERE / "evaluations"
+
+
+def main() -> None:
+    """Run what was asked for, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="runs of runs.yaml (default: all)")
+    parser.add_argument("--data", default="../shared", help="folder of real data, as seen from the repository's root")
+    parser.add_argument("--steps", type=int, help="fewer optimizer steps, to see whether everything runs; kept nowhere")
+    parser.add_argument("--missing", action="store_true", help="only runs of which nothing is kept yet")
+    asked = parser.parse_args()
+    known = {entry.name: entry for entry in entries()}
+    if unknown := set(asked.names) - set(known):
+        raise SystemExit(f"no such run: {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
+    for name in asked.names or known:
+        if asked.missing and (KEPT / f"{name}.json").exists():
+            continue
+        _do(known[name], asked.data, asked.steps)
+
+
+def _do(entry: Entry, data: str, steps: int | None) -> None:
+    shutil.rmtree(ROOT / entry.folder, ignore_errors=True)
+    commands = entry.commands(data)
+    test = None
+    for command in commands:
+        print(f"$ {' '.join(command)}", file=sys.stderr, flush=True)
+        quick = ["--set", f"steps={steps}"] if steps and command[:2] == ["affinage", "tune"] else []
+        said = call([*command, *quick])
+        if command[1] == "eval":
+            test = said
+    if steps is None:
+        kept = _kept(entry, commands, test)
+        KEPT.mkdir(exist_ok=True)
+        (KEPT / f"{entry.name}.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def call(command: list[str]) -> dict[str, Any] | None:
+    """Run one command in the repository's root with this interpreter; affinage's JSON answer.
+
+    Raises:
+        SystemExit: it failed; its own words have been shown.
+    """
+    ours = command[0] == "affinage"
+    full = [sys.executable, "-m", "affinage", *command[1:], "--json"] if ours else [sys.executable, *command[1:]]
+    done = subprocess.run(full, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    if done.returncode:
+        raise SystemExit(f"failed: {' '.join(command)}")
+    return json.loads(done.stdout.splitlines()[-1]) if ours else None
+
+
+def _kept(entry: Entry, commands: list[list[str]], test: dict[str, Any] | None) -> dict[str, Any]:
+    """The run's own files, without what grows with the square of the classes."""
+    folder = ROOT / entry.folder
+    read = lambda name: json.loads((folder / name).read_text(encoding="utf-8"))  # noqa: E731
+    plan, environment = read("plan.json"), read("environment.json")
+    return {
+        "commands": [" ".join(command) for command in commands],
+        "evaluation": _slim(read("evaluation.json")),
+        "test": _slim(test) if test else None,
+        "plan": plan,
+        "ledger": read("ledger.json"),
+        "environment": {key: environment[key] for key in ("python", "packages", "device", "dtype", "threads", "data")},
+    }
+
+
+def _slim(evaluation: dict[str, Any]) -> dict[str, Any]:
+    metrics = {name: pair for name, pair in evaluation.get("metrics", {}).items() if name != "confusion"}
+    return {key: value for key, value in evaluation.items() if key not in ("run", "metrics")} | {"metrics": metrics}
+
+
+if __name__ == "__main__":
+    main()
