@@ -18,7 +18,22 @@ _SHAPE: dict[str, Any] = {
     "num_attention_heads": 2,
     "initializer_range": 0.1,  # large enough for a few steps to show
 }
-_THINGS = ("rind", "milk", "curd", "whey", "salt", "moss", "oven", "loaf", "seed", "malt", "rice", "corn", "leek", "kale")
+_THINGS = (
+    "rind",
+    "milk",
+    "curd",
+    "whey",
+    "salt",
+    "moss",
+    "oven",
+    "loaf",
+    "seed",
+    "malt",
+    "rice",
+    "corn",
+    "leek",
+    "kale",
+)
 
 
 def save_decoder(folder: Path, **changes: Any) -> Path:

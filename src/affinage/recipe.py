@@ -187,6 +187,8 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
         inner = values
         for group in groups:
             inner = inner.setdefault(group, {})
+            if not isinstance(inner, dict):
+                raise InputError(f"--set {pair}: {group} is already set to {inner!r}", fix="set it once")
         inner[last] = _scalar(raw)
     return values
 

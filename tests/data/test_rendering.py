@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.data.small_tokenizer import BOS, EOS, small_encoder, small_tokenizer
 
 from affinage.data.records import Chat, Labelled, Message, Prompt, Source, Text
 from affinage.data.rendering import Renderer
 from affinage.data.templates import PLAIN_TEMPLATE
 from affinage.errors import InputError
+from tests.data.small_tokenizer import BOS, EOS, small_encoder, small_tokenizer
 
 USER, ANSWER = Message("user", "Hello, how?"), Message("assistant", "The cat sat 猫.")
 CHAT = Chat(messages=(USER, ANSWER), source=Source("chats.jsonl", "3"))

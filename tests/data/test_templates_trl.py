@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.data.small_tokenizer import BOS, small_tokenizer
 
 from affinage.data.records import Chat, Message
 from affinage.data.rendering import Renderer
 from affinage.data.templates import ANSWER_TAGS, PLAIN_TEMPLATE
 from affinage.errors import InputError
+from tests.data.small_tokenizer import BOS, small_tokenizer
 
 
 def _folder() -> Path:

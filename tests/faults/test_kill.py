@@ -41,6 +41,8 @@ def killed_and_resumed(
 def check(found: list[dict[str, Any]], moments: dict[str, int]) -> None:
     assert Counter(one["kind"] for one in found) == moments
     for one in found:
+        print(json.dumps(one))
+    for one in found:
         assert one["killed"] == -9, one
         assert one["resumed"] == 0, one
         assert one["differs"] == [], one

@@ -32,7 +32,9 @@ def test_stages_stack(decoder: Path, files: dict[str, Path], tmp_path: Path) -> 
     assert mark["base"]["name"] == str(second.folder)
     answers = third.load().classify(["Here we saw rind milk 0", "Here we saw salt moss 7!"])
     assert {answer["label"] for answer in answers} <= {"odd", "even"}
-    assert second.load().generate("Tell 3", max_tokens=5, seed=1) == second.load().generate("Tell 3", max_tokens=5, seed=1)
+    assert second.load().generate("Tell 3", max_tokens=5, seed=1) == second.load().generate(
+        "Tell 3", max_tokens=5, seed=1
+    )
 
 
 def test_few_rows_are_cross_validated(decoder: Path, files: dict[str, Path], tmp_path: Path) -> None:
@@ -111,7 +113,13 @@ def test_replay_adds_rows_that_the_ledger_does_not_count(decoder: Path, files: d
     plain = af.tune(files["pretrain"], model=str(decoder), train="full", out=tmp_path / "plain", **QUICK)
     settings = {**QUICK, "replay": 0.5, "replay_from": (str(files["sft"]),), "steps": 4}
     with pytest.raises(InputError):
-        af.tune(files["pretrain"], model=str(decoder), train="full", out=tmp_path / "x", **{**settings, "replay_from": ("no.jsonl",)})
+        af.tune(
+            files["pretrain"],
+            model=str(decoder),
+            train="full",
+            out=tmp_path / "x",
+            **{**settings, "replay_from": ("no.jsonl",)},
+        )
     replayed = af.tune(files["pretrain"], model=str(decoder), train="full", out=tmp_path / "mixed", **settings)
     assert replayed.ledger["read"] == plain.ledger["read"]
     assert replayed.evaluation["after"] != plain.evaluation["after"]

@@ -10,7 +10,9 @@ import typer
 
 def demo(
     out: Annotated[Path | None, typer.Option(help="Folder for the runs. Derived: runs/demo-<number>.")] = None,
-    only: Annotated[str | None, typer.Option(help="One part: documents, cards, tickets, tickets-lora or stacked.")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="One part: documents, cards, tickets, tickets-lora or stacked.")
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Every chapter, also the long ones.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail unless two parts gained for certain.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line on stdout.")] = False,

@@ -125,7 +125,8 @@ def opening(reporter: Reporter) -> dict[str, float]:
     own = bits_per_byte("tiny", general_records("measure"))
     theirs = bits_per_byte("tiny", load_records([str(EXAMPLES / "documents")]).records)
     reporter.note(
-        f"It needs {own:.2f} bits for a byte of its own kind of text and {theirs:.2f} for the cellar's: that is the distance to close.\n"
+        f"It needs {own:.2f} bits for a byte of its own kind of text and {theirs:.2f} for the cellar's: "
+        "that is the distance to close.\n"
     )
     return {"own": own, "theirs": theirs}
 

@@ -49,7 +49,10 @@ class LanguageScores:
     @property
     def token_accuracy(self) -> Interval | None:
         """Share of tokens that were the most likely one; None where hits were not counted."""
-        return None if np.isnan(self.hits_R).any() else mean_interval(self.hits_R, self.tokens_R)
+        if np.isnan(self.hits_R).any():
+            return None
+        share = mean_interval(self.hits_R, self.tokens_R)
+        return Interval(share.value, max(0.0, share.low), min(1.0, share.high))
 
     def metrics(self) -> dict[str, Interval]:
         """Every figure by name, those that can be given."""

@@ -39,9 +39,9 @@ class Source(Protocol):
 
 @dataclass(slots=True)
 class Progress:
-    """What a checkpoint must remember besides weights. `best` is the best validation score (lower is better)."""
+    """What a checkpoint must remember besides weights. `best` is the best validation score so far (lower is better)."""
 
-    best: float = math.inf
+    best: float | None = None
     best_step: int = 0
     waited: int = 0
     seconds: float = 0.0
@@ -146,7 +146,7 @@ class Fit:
         append_line(self.log, {"step": step, "validation": {"metric": "loss", "value": value}})
         if not math.isfinite(value):
             raise RunError(f"step {step}: the validation loss is not a number", fix="try a lower --set learning_rate")
-        if value < progress.best:
+        if progress.best is None or value < progress.best:
             progress.best, progress.best_step, progress.waited = value, step, 0
             save_weights(self.best, self.model)
         else:
