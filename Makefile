@@ -4,7 +4,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt
 RUN := $(VENV)/bin
 
-.PHONY: install demo test real lint docs bench clean
+.PHONY: install demo test real lint docs bench results clean
 
 $(VENV)/pip:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "affinage needs Python 3.11 to 3.13, this is %d.%d: make PYTHON=python3.12 ..." % v)'
@@ -40,8 +40,8 @@ real: $(VENV)/test
 	@$(RUN)/pytest -m "slow or real"
 
 lint: $(VENV)/test
-	@$(RUN)/ruff check src tests bases benchmarks docs
-	@$(RUN)/ruff format --check src tests bases benchmarks
+	@$(RUN)/ruff check src tests bases benchmarks results docs
+	@$(RUN)/ruff format --check src tests bases benchmarks results
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
 
@@ -51,6 +51,9 @@ docs: $(VENV)/core
 
 bench: $(VENV)/bench
 	@$(RUN)/python benchmarks/run.py
+
+results: $(VENV)/core
+	@$(RUN)/python results/page.py
 
 clean:
 	@rm -rf $(VENV) site dist build

@@ -75,26 +75,35 @@ def table(summaries: dict[str, dict[str, Any]]) -> str:
     """Markdown: a table and the goals of each job."""
     parts = []
     for name, summary in summaries.items():
-        lines = [f"### {name}", "", f"| system | {summary['figure']} | affinage is faster by | first step | peak memory | losses apart, first {FIRST_STEPS} steps / all |"]
-        lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
-        lines += [_line(system, figures, summary) for system, figures in summary["systems"].items()]
+        apart = f"losses apart, first {FIRST_STEPS} steps / all"
+        heads = ("system", summary["figure"], "affinage is faster by", "first step", "peak memory", apart)
+        lines = [f"### {name}", "", _row(heads), _row(["---", *["---:"] * 5])]
+        lines += [_row(_cells(system, figures, summary)) for system, figures in summary["systems"].items()]
         lines += ["", *[_goal_line(goal) for goal in summary["goals"]]]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
-def _line(system: str, figures: dict[str, Any], summary: dict[str, Any]) -> str:
+def _cells(system: str, figures: dict[str, Any], summary: dict[str, Any]) -> list[str]:
     ratio, losses = summary["ratios"].get(system), summary["losses"].get(system)
-    apart = f"{losses['first']:.1e} / {losses['all']:.1e}" if losses else "" if system == "affinage" else "other batches"
-    speed, first, peak = figures["speed"], figures["seconds_to_first_step"], figures["peak_bytes"]
-    return (
-        f"| {SAYS[system]} | {speed['median']:,.0f} ({speed['low']:,.0f} to {speed['high']:,.0f}) "
-        f"| {_times(ratio) if ratio else ''} | {first['median']:.1f} s | {peak['median'] / 2**20:,.0f} MiB | {apart} |"
-    )
+    speed = figures["speed"]
+    return [
+        SAYS[system],
+        f"{speed['median']:,.0f} ({speed['low']:,.0f} to {speed['high']:,.0f})",
+        _times(ratio) if ratio else "",
+        f"{figures['seconds_to_first_step']['median']:.1f} s",
+        f"{figures['peak_bytes']['median'] / 2**20:,.0f} MiB",
+        f"{losses['first']:.1e} / {losses['all']:.1e}" if losses else "other batches" if ratio else "",
+    ]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _goal_line(goal: dict[str, Any]) -> str:
-    return f"- {goal['goal']}: **{'met' if goal['met'] else 'not met'}** ({_times(goal['ratio'])} of {SAYS[goal['against']]})"
+    said = "met" if goal["met"] else "not met"
+    return f"- {goal['goal']}: **{said}** ({_times(goal['ratio'])} of {SAYS[goal['against']]})"
 
 
 def _times(spread: dict[str, float]) -> str:

@@ -67,7 +67,8 @@ def _take_turns(job: Job, work: Path, repetitions: int, threads: int) -> dict[st
         for system in (*job.systems[turn:], *job.systems[:turn]):
             runs[system].append(_measure(system, work, threads))
             one = runs[system][-1]
-            print(f"{job.name} {system} {repetition + 1}/{repetitions}: {one['speed']:,.0f} {job.figure}", file=sys.stderr)
+            said = f"{repetition + 1}/{repetitions}: {one['speed']:,.0f} {job.figure}"
+            print(f"{job.name} {system} {said}", file=sys.stderr, flush=True)
     return runs
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,64 +31,86 @@ def page(folder: Path = HERE / "evaluations") -> str:
     parts = [INTRODUCTION]
     for section, title in titles().items():
         names = [entry.name for entry in entries() if entry.section == section]
-        kept = {name: json.loads(file.read_text(encoding="utf-8")) for name in names if (file := folder / f"{name}.json").exists()}
+        kept = {name: _read(folder / f"{name}.json") for name in names if (folder / f"{name}.json").exists()}
         if kept:
-            language = "forgetting" in next(iter(kept.values()))["evaluation"] and _is_language(next(iter(kept.values())))
+            language = next(iter(kept.values()))["plan"]["objective"] != "classify"
             table = _language_table(kept) if language else _class_table(kept)
             parts.append(f"## {title}\n\n{table}\n{_commands(kept)}")
     return "\n".join(parts)
 
 
-def _is_language(kept: Kept) -> bool:
-    return kept["plan"]["objective"] in ("pretrain", "sft")
+def _read(file: Path) -> Kept:
+    kept: Kept = json.loads(file.read_text(encoding="utf-8"))
+    return kept
 
 
 def _language_table(kept: dict[str, Kept]) -> str:
-    rows = [
-        "| run | trained on | bits per byte | loss | change | other ways, loss | helped | general text | took |",
-        "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: |",
-    ]
+    heads = (
+        "run",
+        "trained on",
+        "bits per byte",
+        "loss",
+        "change",
+        "other ways, loss",
+        "helped",
+        "general text",
+        "took",
+    )
+    lines = [_row(heads), _row(["---", "---", *["---:"] * 4, "---", "---:", "---:"])]
     for name, one in kept.items():
-        evaluation, metrics = one["evaluation"], one["evaluation"]["metrics"]
+        evaluation = one["evaluation"]
         cells = [
             _named(name, one),
             _trained_on(one),
-            _arrow(metrics["bits_per_byte"]),
-            _arrow(metrics["loss"]),
+            _arrow(evaluation["metrics"]["bits_per_byte"]),
+            _arrow(evaluation["metrics"]["loss"]),
             _signed(evaluation["difference"]),
-            "<br>".join(f"{way}: {_value(figure)}" for way, figure in evaluation["baselines"].items()),
-            _helped(evaluation),
+            "<br>".join(f"{way}: {figure['value']:.3f}" for way, figure in evaluation["baselines"].items()),
+            str(evaluation["helped"]),
             _forgotten(evaluation),
             _took(one),
         ]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
+        lines.append(_row(cells))
+    return "\n".join(lines) + "\n"
 
 
 def _class_table(kept: dict[str, Kept]) -> str:
-    rows = [
-        "| run | trained on | measured on | majority | tf-idf + logistic regression | affinage | change against the best baseline | macro F1 | helped | took |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
-    ]
+    heads = (
+        "run",
+        "trained on",
+        "measured on",
+        "accuracy",
+        "other ways",
+        "change against the best of them",
+        "macro F1",
+        "helped",
+        "took",
+    )
+    lines = [_row(heads), _row(["---", "---", "---", *["---:"] * 4, "---", "---:"])]
     for name, one in kept.items():
-        for where, evaluation in (("held out", one["evaluation"]), ("its own test file", one["test"])):
-            if evaluation is None:
-                continue
-            first = where == "held out"
-            cells = [
-                _named(name, one) if first else "",
-                _trained_on(one) if first else "",
-                f"{where}, {evaluation['rows']:,} rows",
-                _value(evaluation["baselines"].get("majority class")),
-                _value(evaluation["baselines"].get("tf-idf + logistic regression")),
-                _bounded(evaluation["after"]),
-                f"{_signed(evaluation['difference'])} ({evaluation['against']})",
-                _value(evaluation["metrics"]["macro_f1"]["after"]),
-                _helped(evaluation),
-                _took(one) if first else "",
-            ]
-            rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
+        lines.append(
+            _row([_named(name, one), _trained_on(one), *_class_cells("held out", one["evaluation"]), _took(one)])
+        )
+        if one["test"]:
+            lines.append(_row(["", "", *_class_cells("the set's own test file", one["test"]), ""]))
+    return "\n".join(lines) + "\n"
+
+
+def _class_cells(where: str, evaluation: dict[str, Any]) -> list[str]:
+    seen = evaluation.get("rows_also_in_the_runs_data")
+    known = f" ({seen:,} of them also among the run's rows)" if seen else ""
+    return [
+        f"{where}, {evaluation['rows']:,} rows{known}",
+        _bounded(evaluation["after"]),
+        "<br>".join(f"{way}: {figure['value']:.3f}" for way, figure in evaluation["baselines"].items()),
+        f"{_signed(evaluation['difference'])}, {evaluation['against']}",
+        f"{evaluation['metrics']['macro_f1']['after']['value']:.3f}",
+        str(evaluation["helped"]),
+    ]
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _named(name: str, one: Kept) -> str:
@@ -109,20 +132,12 @@ def _arrow(pair: dict[str, Any]) -> str:
     return f"{pair['before']['value']:.3f} → **{pair['after']['value']:.3f}**"
 
 
-def _value(interval: dict[str, Any] | None) -> str:
-    return "" if interval is None else f"{interval['value']:.3f}"
-
-
 def _bounded(interval: dict[str, Any]) -> str:
     return f"**{interval['value']:.3f}** ({interval['low']:.3f} to {interval['high']:.3f})"
 
 
 def _signed(interval: dict[str, Any]) -> str:
     return f"{interval['value']:+.3f} ({interval['low']:+.3f} to {interval['high']:+.3f})"
-
-
-def _helped(evaluation: dict[str, Any]) -> str:
-    return str(evaluation["helped"])
 
 
 def _forgotten(evaluation: dict[str, Any]) -> str:

@@ -31,7 +31,8 @@ def main() -> None:
     for name in asked.names:
         found[name] = _sweep(_shortened(known[name], asked.steps), asked.data)
         KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print("| run | steps | rate | loss at a third | derived | triple | regret |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print("| run | steps | rate | loss at a third | derived | triple | regret |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, one in found.items():
         losses = " | ".join(f"{one['loss'][factor]:.3f}" for factor in FACTORS)
         print(f"| {name} | {one['steps']} | {one['learning_rate']:.2g} | {losses} | {one['regret']:.3f} |")

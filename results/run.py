@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from commands import HERE, Entry, entries
@@ -45,9 +44,9 @@ def _do(entry: Entry, data: str, steps: int | None) -> None:
         if command[1] == "eval":
             test = said
     if steps is None:
-        kept = _kept(entry, commands, test)
         KEPT.mkdir(exist_ok=True)
-        (KEPT / f"{entry.name}.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(_kept(entry, commands, test), indent=1, ensure_ascii=False)
+        (KEPT / f"{entry.name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 def call(command: list[str]) -> dict[str, Any] | None:

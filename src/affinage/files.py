@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from typing import Any
 import orjson
 
 from affinage.errors import InputError, RunError
+
+_SIDE = re.compile(r"\.(recipe\.yaml|.+\.jsonl?|.+\.md|.+\.html|model|checkpoints)\.(\d+|old)")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -55,6 +58,18 @@ def fresh_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(side, ignore_errors=True)
+
+
+def clear_sides(folder: Path) -> None:
+    """Remove what a killed process has left half written in `folder`."""
+    for path in folder.iterdir():
+        if _SIDE.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether nothing but such leftovers stands in `folder`."""
+    return all(_SIDE.fullmatch(path.name) for path in folder.iterdir())
 
 
 @contextmanager

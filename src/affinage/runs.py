@@ -53,8 +53,9 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the result was saved and scored, and nobody stopped it on the way there."""
-        if not (self.folder / "evaluation.json").exists() or not self.model_folder.is_dir():
+        """Whether the result was saved, scored and explained, and nobody stopped it on the way there."""
+        whole = (self.folder / "evaluation.json").exists() and self.model_folder.is_dir()
+        if not whole or self.checkpoints.exists():  # they go last
             return False
         return (self.evaluation.get("training") or {}).get("ended") != INTERRUPTED
 
@@ -92,10 +93,11 @@ def create_run(recipe: Recipe, folder: Path) -> Run:
         InputError: the folder already holds something, or cannot be written.
     """
     with writing(folder):
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and not is_empty(folder):
             other = "a finished run" if Run(folder).finished else "a run" if is_run(folder) else "files"
             raise InputError(f"{folder} already holds {other}", fix="name another --out (nothing is overwritten)")
         folder.mkdir(parents=True, exist_ok=True)
+        clear_sides(folder)
         write_text(folder / "recipe.yaml", dump_recipe(recipe.model_copy(update={"out": folder})))
     return Run(folder)
 

@@ -41,11 +41,13 @@ def load(
     device: str | None = None,
     threads: int | None = None,
     too_long: Literal["error", "truncate", "drop"] | None = None,
+    system_prompt: str | None = None,
 ) -> Adapted:
     """Load a run folder, a model folder, a hub model or `tiny`.
 
     Args:
         too_long: what becomes of texts longer than the context; the run's own way when unset.
+        system_prompt: put before each chat that has none; the run's own when unset.
 
     Raises:
         InputError: it does not exist or is broken.
@@ -56,8 +58,8 @@ def load(
     if base.run is not None:
         run = open_run(base.run)
         recipe, objective = run.recipe, str(run.plan["objective"])
-    if too_long is not None:
-        recipe = recipe.model_copy(update={"too_long": too_long})
+    wishes = {"too_long": too_long, "system_prompt": system_prompt}
+    recipe = recipe.model_copy(update={key: value for key, value in wishes.items() if value is not None})
     here = machine(device, recipe.dtype, threads)
     talks = bool(base.tokenizer.chat_template) if base.run is None else objective != "pretrain"
     renderer = make_renderer(recipe, base)

@@ -17,7 +17,6 @@ from affinage.cli.chat import Conversation, chat
 from affinage.data.records import Message
 from affinage.errors import InputError
 from affinage.generation.engine import Completion
-from affinage.generation.sampling import Sampling
 
 TEMPLATE = (
     "{% for m in messages %}{{ '<' + m['role'] + '>' + m['content'] + '</s>' }}{% endfor %}"
@@ -99,22 +98,17 @@ def test_a_question_too_long_is_an_error(folder: Path) -> None:
     assert "context of 256" in str(result.exception)
 
 
-class Scripted:
-    """A generator of fixed pieces; an exception among them is raised in its place."""
+def talk(*pieces: str | BaseException) -> Conversation:
+    """A conversation whose every answer is these pieces; an exception among them is raised in its place."""
 
-    def __init__(self, *pieces: str | BaseException) -> None:
-        self.pieces = pieces
-
-    def stream(self, prompt: list[int], sampling: Sampling) -> Any:
-        for piece in self.pieces:
+    def stream(messages: list[Message]) -> Any:
+        for piece in pieces:
             if isinstance(piece, BaseException):
                 raise piece
             yield piece
-        return Completion("".join(map(str, self.pieces)), (1, 2), "stop", (0.0, 0.0), len(prompt))
+        return Completion("".join(map(str, pieces)), (1, 2), "stop", (0.0, 0.0), len(messages))
 
-
-def talk(*pieces: str | BaseException) -> Conversation:
-    return Conversation(Scripted(*pieces), Sampling(), lambda messages: [1] * len(messages), remembers=True)  # type: ignore[arg-type]
+    return Conversation(stream, remembers=True)
 
 
 def test_an_interrupted_answer_is_kept_as_far_as_it_came(capsys: pytest.CaptureFixture[str]) -> None:

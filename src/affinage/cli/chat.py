@@ -16,11 +16,7 @@ from affinage.errors import InputError
 
 if TYPE_CHECKING:
     from affinage.data.records import Message
-    from affinage.device import Machine
-    from affinage.generation.engine import Completion, LocalGenerator
-    from affinage.generation.sampling import Sampling
-    from affinage.models.adapted import AdaptedModel
-    from affinage.models.loading import Base
+    from affinage.generation.engine import Completion
 
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # control codes: a model must not steer the terminal
 
@@ -44,10 +40,9 @@ def chat(
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object; answers go to stderr.")] = False,
 ) -> None:
     """Talk to a run. `/reset` starts anew, `/quit` leaves, Ctrl-C stops an answer."""
-    from affinage.generation.sampling import Sampling
-
-    sampling = Sampling(max_tokens, temperature, top_p, top_k, tuple(stop or ()), seed)
-    conversation = open_conversation(run, sampling, system=system, raw=raw, device=device, threads=threads)
+    narrowing: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
+    settings = {"max_tokens": max_tokens, "stop": stop or [], "seed": seed, **narrowing}
+    conversation = open_conversation(run, settings, system=system, raw=raw, device=device, threads=threads)
     screen = Screen(sys.stderr if as_json else sys.stdout)
     turns = _talk(conversation, screen, prompt)
     if as_json:
@@ -59,15 +54,11 @@ class Conversation:
     """Turns so far, and how they become the model's next prompt.
 
     Attributes:
-        generator: writes the answers.
-        sampling: how.
-        encode: all turns, the question to answer last, to token ids.
+        stream: from all turns, the question to answer last, to the pieces of the answer.
         remembers: whether earlier turns belong to the prompt.
     """
 
-    generator: LocalGenerator
-    sampling: Sampling
-    encode: Callable[[list[Message]], list[int]]
+    stream: Callable[[list[Message]], Generator[str, None, Completion]]
     remembers: bool
     messages: list[Message] = field(default_factory=list)
 
@@ -82,7 +73,7 @@ class Conversation:
         asked = Message("user", question)
         pieces: list[str] = []
         try:
-            stream = self.generator.stream(self.encode([*self.messages, asked]), self.sampling)
+            stream = self.stream([*self.messages, asked])
             with closing(stream):
                 while True:
                     piece = next(stream)
@@ -141,78 +132,26 @@ class Screen:
 
 
 def open_conversation(
-    name: str, sampling: Sampling, *, system: str | None, raw: bool | None, device: str | None, threads: int | None
+    name: str, settings: dict[str, Any], *, system: str | None, raw: bool | None, device: str | None, threads: int | None
 ) -> Conversation:
-    """Load a run or a model and make it ready to talk.
+    """Load a run or a model and make it ready to talk; `settings` are those of `Adapted.stream`.
 
     Raises:
         InputError: it does not exist, cannot write text, or is a classifier.
     """
-    from affinage.data.rendering import Renderer
-    from affinage.device import machine
-    from affinage.generation.engine import LocalGenerator
-    from affinage.models.loading import open_base
+    from affinage.use import load
 
-    base = open_base(name)
-    own_system, objective = _habits(base)
-    if raw is None:
-        raw = objective == "pretrain" or (base.run is None and not base.tokenizer.chat_template)
+    adapted = load(name, device=device, threads=threads, system_prompt=system)
+    if adapted.objective == "classify":
+        raise InputError(f"{name} is a classifier and cannot write", fix=f"affinage predict {name} DATA --out F")
+    raw = not adapted.talks if raw is None else raw
     if raw and system is not None:
         raise InputError("--system needs a chat template", fix="leave out --raw, or put the text into the prompt")
-    renderer = Renderer(
-        base.tokenizer,
-        system_prompt=own_system if system is None else system,
-        learn_from="completions",
-        context=base.context,
-        too_long="error",
-    )
-    stop_ids = _ends_of_text(base.tokenizer) if raw else set(renderer.stop_ids)
-    model = _load(base, machine(device, threads=threads))
-    pad = base.tokenizer.pad_token_id
-    generator = LocalGenerator(model, base.tokenizer, stop_ids=stop_ids, pad_id=pad or 0, context=base.context)
-    encode = _continuing(base.tokenizer) if raw else renderer.prompt
-    return Conversation(generator, sampling, encode, remembers=not raw)
 
+    def stream(messages: list[Message]) -> Generator[str, None, Completion]:
+        return adapted.stream(messages[-1].content if raw else messages, raw=raw, **settings)
 
-def _habits(base: Base) -> tuple[str | None, str | None]:
-    """System prompt and objective of a run; nothing for a bare model."""
-    if base.run is None:
-        return None, None
-    from affinage.runs import open_run
-
-    run = open_run(base.run)
-    objective = str(run.plan["objective"])  # the recipe may have left it open
-    if objective == "classify":
-        raise InputError(
-            f"{base.run} is a classifier and cannot write", fix=f"affinage predict {base.run} DATA --out F"
-        )
-    return run.recipe.system_prompt, objective
-
-
-def _load(base: Base, machine: Machine) -> AdaptedModel:
-    if base.run is not None:
-        from affinage.models.saving import load_run
-
-        model: AdaptedModel = load_run(base.run, machine)
-        return model
-    from affinage.models.adapted import AdaptedModel
-    from affinage.models.loading import load_network
-
-    return AdaptedModel(load_network(base, machine), causal=base.causal)
-
-
-def _continuing(tokenizer: Any) -> Callable[[list[Message]], list[int]]:
-    """Text to continue: BOS, where there is one, and the text's tokens, as raw text is trained on."""
-    from affinage.data.encoding import Encoder
-
-    encoder = Encoder(tokenizer, "")
-    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    return lambda messages: [*start, *encoder.encode([messages[-1].content])[0]]
-
-
-def _ends_of_text(tokenizer: Any) -> set[int]:
-    """EOS, and BOS: with it the next text begins."""
-    return {token for token in (tokenizer.eos_token_id, tokenizer.bos_token_id) if token is not None}
+    return Conversation(stream, remembers=not raw)
 
 
 def _talk(conversation: Conversation, screen: Screen, prompt: str | None) -> list[dict[str, Any]]:

@@ -54,7 +54,8 @@ def resume(folder: Path | str, *, reporter: Reporter | None = None) -> Run:
     """
     reporter = reporter or Silent()
     run = open_run(folder)
-    if run.finished and run.evaluation.get("training", {}).get("ended") != "interrupted":
+    clear_sides(run.folder)
+    if run.finished:
         raise InputError(f"{run.folder} is finished", fix=f"start another run from it with --model {run.folder}")
     prepared = prepare(run.recipe)
     _refuse_changed_data(run, prepared)
@@ -186,7 +187,7 @@ def _explain(
     write_report(run.folder)
     stopped = fitted.ended == INTERRUPTED
     if not stopped:
-        shutil.rmtree(run.checkpoints, ignore_errors=True)
+        remove_folder(run.checkpoints)
     reporter.table("stopped" if stopped else "done", summary_lines(run, seconds, peak))
     return run
 
@@ -213,7 +214,7 @@ def _show_plan(prepared: Prepared, out: str, reporter: Reporter) -> None:
 
 
 def _refuse_used(folder: Path) -> None:
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and not is_empty(folder):
         raise InputError(f"{folder} already holds files", fix="name another --out, or --resume it if it was stopped")
 
 
