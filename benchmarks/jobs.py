@@ -10,25 +10,34 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-LEARNING_RATE = {"sft-full": 5e-4, "sft-lora": 1e-3, "classify-head": 1e-2}
+LEARNING_RATE = {"full": 5e-4, "lora": 1e-3, "head": 1e-2}
 EPOCHS = 3  # of the classifier
 CLASSIFIER_ROWS = 32  # of one classifier batch
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is measured. `figure` names the speed that is compared, `systems` who takes part (ours first)."""
+    """What is measured. `figure` names the speed that is compared, `systems` who takes part (ours first).
+
+    `wide`: on random weights of a larger shape with 32,000 pieces, as most models have, in a third of the steps.
+    """
 
     name: str
     data: str
     train: str
     figure: str
     systems: tuple[str, ...]
+    wide: bool = False
 
 
+_SFT = ("affinage", "hf", "hf-packed", "hf-own", "trl")
+_WIDE = {"hidden_size": 288, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 6}
+_WIDE |= {"num_key_value_heads": 6, "head_dim": 48, "vocab_size": 32_000}
 JOBS = (
-    Job("sft-full", "instructions.jsonl", "full", "tokens/s", ("affinage", "hf", "hf-packed", "hf-own", "trl")),
-    Job("sft-lora", "instructions.jsonl", "lora", "tokens/s", ("affinage", "hf", "hf-packed", "hf-own", "trl")),
+    Job("sft-full", "instructions.jsonl", "full", "tokens/s", _SFT),
+    Job("sft-lora", "instructions.jsonl", "lora", "tokens/s", _SFT),
+    Job("sft-full-wide", "instructions.jsonl", "full", "tokens/s", _SFT, wide=True),
+    Job("sft-lora-wide", "instructions.jsonl", "lora", "tokens/s", _SFT, wide=True),
     Job("classify-head", "tickets.jsonl", "head", f"rows/s over {EPOCHS} epochs", ("affinage", "hf", "hf-own")),
 )
 
@@ -50,9 +59,9 @@ def write_work(job: Job, path: Path, *, model: str, steps: int, batch_tokens: in
     work: dict[str, Any] = {
         "job": job.name,
         "train": job.train,
-        "model": base.location,
+        "model": str(_wide_model(base, path.parent)) if job.wide else base.location,
         "threads": threads,
-        "learning_rate": LEARNING_RATE[job.name],
+        "learning_rate": LEARNING_RATE[job.train],
         "pad_id": renderer.pad_id,
         "tokens": [row.tokens_T.tolist() for row in rows],
         "learned": [[int(weight > 0) for weight in row.weights_T] for row in rows],
@@ -60,8 +69,26 @@ def write_work(job: Job, path: Path, *, model: str, steps: int, batch_tokens: in
         "classes": len(labels),
         "width": base.width,
     }
+    steps = max(4, steps // 3) if job.wide else steps
     work["groups"] = _row_groups(len(rows)) if labels else _token_groups(rows, steps, batch_tokens, renderer.pad_id)
     path.write_text(json.dumps(work), encoding="utf-8")
+
+
+def _wide_model(base: Any, folder: Path) -> Path:
+    """The base's family in a larger shape, random weights, its own tokenizer (whose ids all fit)."""
+    import copy
+
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = copy.deepcopy(base.config)
+    for key, value in _WIDE.items():
+        setattr(config, key, value)
+    torch.manual_seed(0)
+    target = folder / "wide"
+    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(target)
+    base.tokenizer.save_pretrained(target)
+    return target
 
 
 def _token_groups(rows: Any, steps: int, batch_tokens: int, pad_id: int) -> list[list[int]]:

@@ -10,7 +10,7 @@ from jobs import Job
 
 SAME_LOSS = 1e-4
 FIRST_STEPS = 5
-GOALS = {"sft-full": 2.0, "sft-lora": 2.0, "classify-head": 3.0}  # times the fastest setting of Hugging Face's Trainer
+GOALS = {"full": 2.0, "lora": 2.0, "head": 3.0}  # times the fastest setting of Hugging Face's Trainer
 SAYS = {
     "affinage": "affinage",
     "hf": "HF Trainer, our batches, padded",
@@ -60,7 +60,7 @@ def _goals(job: Job, ours: list[dict[str, Any]], peers: Runs) -> list[dict[str, 
     found = []
     hugging_face = {name: theirs for name, theirs in peers.items() if name.startswith("hf")}
     for says, key, sign, wanted, among in (
-        (f"at least {GOALS[job.name]:g} x HF Trainer's best {job.figure}", "speed", 1, GOALS[job.name], hugging_face),
+        (f"at least {GOALS[job.train]:g} x HF Trainer's best {job.figure}", "speed", 1, GOALS[job.train], hugging_face),
         ("first step no later than any peer's", "seconds_to_first_step", -1, 1.0, peers),
         ("peak memory no more than any peer's", "peak_bytes", -1, 1.0, peers),
     ):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from safetensors import SafetensorError
 
 from affinage.errors import InputError, RunError
 
@@ -60,6 +61,16 @@ def fresh_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(side, ignore_errors=True)
 
 
+def remove_folder(path: Path) -> None:
+    """Remove `path` as a whole: killed half-way, nothing is left under its name."""
+    old = path.with_name(f".{path.name}.old")
+    with writing(path):
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def clear_sides(folder: Path) -> None:
     """Remove what a killed process has left half written in `folder`."""
     for path in folder.iterdir():
@@ -81,9 +92,9 @@ def writing(path: Path) -> Iterator[None]:
         raise InputError(f"no permission to write {error.filename or path}", fix="name another --out") from None
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"{error.filename or path} is in the way: it is a file", fix="name another --out") from None
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise RunError(
-            f"cannot write {path}: {error.strerror or error}", fix="free some space; what was saved before is intact"
+            f"cannot write {path}: {getattr(error, 'strerror', None) or error}", fix="free some space; what was saved before is intact"
         ) from None
 
 

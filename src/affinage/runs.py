@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from affinage.errors import InputError
-from affinage.files import write_json, write_text, writing
+from affinage.files import clear_sides, is_empty, write_json, write_text, writing
 from affinage.recipe import Recipe, dump_recipe, load_recipe, make_recipe
 
 SCHEMA = 1

@@ -23,6 +23,7 @@ from affinage.cli.main import main
 from affinage.data.records import Text
 from affinage.evaluation.forgetting import general_records
 from affinage.files import write_text
+from affinage.runs import Run
 
 PATHS = {"open": (0,), "os.rename": (0, 1), "os.remove": (0,), "os.mkdir": (0,), "os.rmdir": (0,), "shutil.rmtree": (0,)}
 
@@ -124,9 +125,11 @@ def moments_of(touched: list[str], seconds: float, wanted: dict[str, int], seed:
     draw = random.Random(seed)
     inside = [n for n, line in enumerate(touched) if "/checkpoints/" in line]
     outside = [n for n, line in enumerate(touched) if "/checkpoints/" not in line]
+    halves = [n for n in outside if touched[n].startswith("os.rename")]  # written beside, not yet in place
     files = sum(1 for line in touched if line.startswith("os.mkdir") and "/.step-" in line) * 3
     chosen = [("checkpoint", n) for n in draw.sample(inside, wanted["checkpoint"])]
-    chosen += [("elsewhere", n) for n in draw.sample(outside, wanted["elsewhere"])]
+    chosen += [("elsewhere", n) for n in draw.sample(outside, wanted["elsewhere"] // 2)]
+    chosen += [("elsewhere", n) for n in draw.sample(halves, wanted["elsewhere"] - wanted["elsewhere"] // 2)]
     chosen += [("tensor file", n) for n in draw.sample(range(files), wanted["tensor file"])]
     return [*chosen, *(("delay", draw.uniform(0.0, 0.9 * seconds)) for _ in range(wanted["delay"]))]
 
@@ -137,14 +140,14 @@ def kill_and_resume(kind: str, at: float, out: Path, words: list[str], straight:
     works = {"tensor file": killed_in_a_tensor_file, "delay": lambda *args: main([*words, "--out", str(out)])}
     work = works.get(kind, killed_at_touch)
     killed, _ = fork(lambda: work(out, words, int(at)), log, at if kind == "delay" else None)
-    begun = (out / "recipe.yaml").exists()
+    begun, whole = (out / "recipe.yaml").exists(), Run(out).finished
     steps = sorted(path.name for path in out.glob("checkpoints/step-*"))
     left = sorted(path.name for path in out.iterdir()) if out.exists() else []
     again = ["tune", "--resume", str(out)] if begun else [*words, "--out", str(out)]
     resumed, _ = fork(lambda: main(again), log)
     return {
-        "kind": kind, "at": at, "killed": killed, "begun": begun, "checkpoints": steps, "left": left,
-        "resumed": resumed, "differs": [] if resumed else differences(straight, out), "log": log.read_text()[-2000:],
+        "kind": kind, "at": at, "killed": killed, "begun": begun, "whole": whole, "checkpoints": steps, "left": left,
+        "resumed": resumed, "differs": [] if resumed and not whole else differences(straight, out), "said": log.read_text()[-200:],
     }  # fmt: skip
 
 

@@ -41,10 +41,8 @@ def killed_and_resumed(
 def check(found: list[dict[str, Any]], moments: dict[str, int]) -> None:
     assert Counter(one["kind"] for one in found) == moments
     for one in found:
-        print(json.dumps(one))
-    for one in found:
         assert one["killed"] == -9, one
-        assert one["resumed"] == 0, one
+        assert one["resumed"] == (2 if one["whole"] else 0), one  # killed after its last word: it is finished
         assert one["differs"] == [], one
 
 
@@ -53,9 +51,7 @@ def test_a_killed_run_ends_like_one_that_never_stopped(tmp_path: Path) -> None:
     found = killed_and_resumed(tmp_path, "sft", MOMENTS, 1, *settings)
     check(found, MOMENTS)
     assert any(one["checkpoints"] for one in found)
-    assert any(name.startswith(".") for one in found for name in one["left"]) or any(
-        one["kind"] == "tensor file" for one in found
-    )
+    assert any(name.startswith(".") for one in found for name in one["left"])
 
 
 @pytest.mark.slow

@@ -181,6 +181,7 @@ def _read_weights(base: Base, dtype: torch.dtype) -> Any:
                 dtype=dtype,
                 use_safetensors=True,
                 trust_remote_code=base.trust_remote_code,
+                ignore_mismatched_sizes=True,  # told below, by name
                 output_loading_info=True,
             )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -195,6 +196,12 @@ def _read_weights(base: Base, dtype: torch.dtype) -> Any:
     if missing:
         raise InputError(
             f"the weights of {base.name!r} lack {len(missing)} tensors, such as {missing[0]}", fix=_way_out(base.name)
+        )
+    for key, found, wanted in report["mismatched_keys"]:
+        raise InputError(
+            f"the weights of {base.name!r} are not those of its config.json: {key} has shape {tuple(found)}, "
+            f"not {tuple(wanted)}",
+            fix=_way_out(base.name),
         )
     return network
 

@@ -135,12 +135,19 @@ def make_plan(recipe: Recipe, facts: Facts) -> Plan:
         ("dtype", facts.machine.dtype),
         ("threads", facts.machine.threads),
     ):
-        settings[key] = _given(getattr(recipe, key), value, "the fastest exact choice here")
+        settings[key] = _given(getattr(recipe, key), value, _PLACE[key])
     return plan
 
 
 def _all_tokens(facts: Facts, settings: dict[str, tuple[Any, str]]) -> int:
     return int(sum(facts.lengths) * settings["epochs"][0])
+
+
+_PLACE = {
+    "device": "the fastest device here",
+    "dtype": "exact on a CPU, fast on a GPU",
+    "threads": "all that this process may use",
+}
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from affinage.data.ledger import write_dropped
 from affinage.device import peak_memory, seed_everything
 from affinage.errors import InputError, RunError
 from affinage.evaluation.comparison import Evaluation
-from affinage.files import write_json
+from affinage.files import clear_sides, is_empty, remove_folder, write_json
 from affinage.inspection.checks import find
 from affinage.models.adapted import AdaptedModel
 from affinage.models.fingerprints import fingerprint
