@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from affinage.data.batches import by_length
 from affinage.device import Machine
 from affinage.models.heads import head_defaults
 from affinage.planning.estimator import Estimate, estimate
@@ -219,5 +220,6 @@ def _steps(recipe: Recipe, facts: Facts, settings: dict[str, tuple[Any, str]], a
         rows = settings["batch_rows"][0]
         return max(1, round(settings["epochs"][0] * math.ceil(facts.train_rows / rows))), f"batches of {rows} encodings"
     micro = settings["micro_tokens"][0]
-    batches = max(1, round(1.03 * sum(facts.lengths) / micro * settings["epochs"][0]))
+    one_pass = by_length(facts.lengths, range(len(facts.lengths)), micro)
+    batches = max(1, round(len(one_pass) * settings["epochs"][0]))
     return max(1, math.ceil(batches / accumulate)), "passes x tokens / batch_tokens"
