@@ -17,7 +17,11 @@ from affinage.data.splits import split
 
 EXAMPLES = Path(str(resources.files("affinage"))) / "examples"
 SHINGLE = 5
-ROWS = {"questions.jsonl": ("question", "answer"), "tickets.jsonl": ("text",), "instructions.jsonl": ("prompt", "response")}
+ROWS = {
+    "questions.jsonl": ("question", "answer"),
+    "tickets.jsonl": ("text",),
+    "instructions.jsonl": ("prompt", "response"),
+}
 INSTRUCTION = "Fill in the card for this message.\n\n"  # the task's own words, the same in each row
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,6 +73,21 @@ def peak_memory(device: str) -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@cache
+def product_speed(device: str, dtype: str, threads: int) -> float:
+    """Operations per second of a matrix product here: the best of a few, in a fraction of a second."""
+    import torch
+
+    size = 4096 if device.startswith("cuda") else 768
+    square = torch.ones(size, size, dtype=getattr(torch, dtype), device=device)
+    best = float("inf")
+    for _ in range(4):
+        began = time.perf_counter()
+        value = float((square @ square)[0, 0])  # reading one number waits for the device
+        best = min(best, time.perf_counter() - began) if value else best
+    return 2.0 * size**3 / best
 
 
 def seed_everything(seed: int) -> None:

@@ -93,8 +93,9 @@ def writing(path: Path) -> Iterator[None]:
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"{error.filename or path} is in the way: it is a file", fix="name another --out") from None
     except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise RunError(
-            f"cannot write {path}: {getattr(error, 'strerror', None) or error}", fix="free some space; what was saved before is intact"
+            f"cannot write {path}: {reason}", fix="free some space; what was saved before is intact"
         ) from None
 
 

@@ -37,7 +37,7 @@ LINEAR = {"llama": 14, "bert": 12}  # linear layers in the two blocks
 PER_LINEAR = {"lora": 2, "dora": 3, "ia3": 1}
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for the end of the process."""
 
 
@@ -51,7 +51,7 @@ class KilledAt(Silent):
     def stage(self, text: str, total: int) -> Iterator[Any]:
         def advance(done: int, said: str = "") -> None:
             if text == "training" and done == self.step:
-                raise Killed
+                raise KilledError
 
         yield advance
 
@@ -128,7 +128,7 @@ class Cell:
         """As `split`, killed after step 5 and resumed from its checkpoint of step 4."""
         step, micro = self.tokens
         recipe = self.recipe("killed", batch_tokens=step, micro_tokens=micro)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             tune(recipe, reporter=KilledAt(5))
         run = open_run(str(recipe.out))
         assert not run.finished

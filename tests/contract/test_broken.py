@@ -77,9 +77,7 @@ def test_a_wrong_denominator_is_found(
         keep_contract(cell("last:1"), monkeypatch, only=[check])
 
 
-def test_an_objective_without_a_gradient_is_found(
-    cell: Callable[[str], Cell], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_objective_without_a_gradient_is_found(cell: Callable[[str], Cell], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("affinage.tuning.language.make_objective", lambda name, recipe: HasNoGradient())
     with pytest.raises(RunError, match="gradient is zero"):
         keep_contract(cell("lora"), monkeypatch)

@@ -38,9 +38,7 @@ def test_loss_and_gradient_of_a_head_are_the_same_on_cached_encodings(
     texts = [Row(row.tokens_T, row.weights_T, str(n), target=float(n % 3)) for n, row in enumerate(rows(7))]
     objective = ClassifyObjective(pooling, layer)
     for _ in range(2):  # computed, then read from the cache
-        found = encode_rows(
-            model, texts, pooling=pooling, layer=layer, budget=40, pad_id=0, cache=ArrayCache(tmp_path)
-        )
+        found = encode_rows(model, texts, pooling=pooling, layer=layer, budget=40, pad_id=0, cache=ArrayCache(tmp_path))
     assert found.passes_done == 0
     targets = torch.tensor([row.target for row in texts])
     cached = _loss_and_gradients(objective, model, encoded_batch(torch.from_numpy(found.vectors), targets))
@@ -59,6 +57,7 @@ def _loss_and_gradients(objective: ClassifyObjective, model: AdaptedModel, batch
 def test_a_run_on_cached_encodings_gives_the_classifier_that_runs_end_to_end(
     save: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AFFINAGE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("affinage.reports.html.write_report", lambda folder: None)
     monkeypatch.setattr("affinage.tuning.classification.learning_curve", lambda *rest, **named: [])
     base = save(tmp_path / "base")
@@ -75,7 +74,9 @@ def test_a_run_on_cached_encodings_gives_the_classifier_that_runs_end_to_end(
             tokens = [adapted.renderer.tokenizer.bos_token_id, *tokens]
         with torch.no_grad():
             states = adapted.model.network(torch.tensor([tokens]), output_hidden_states=True).hidden_states[-1]
-            wanted = torch.softmax(adapted.model.heads[CLASSIFIER](states.mean(1)) / heads[0]["classifier.temperature"], -1)
+            wanted = torch.softmax(
+                adapted.model.heads[CLASSIFIER](states.mean(1)) / heads[0]["classifier.temperature"], -1
+            )
         found = list(adapted.classify(row["text"])[0]["probabilities"].values())
         torch.testing.assert_close(torch.tensor(found), wanted[0], rtol=1e-5, atol=1e-6)
 

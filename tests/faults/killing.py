@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -25,7 +26,14 @@ from affinage.evaluation.forgetting import general_records
 from affinage.files import write_text
 from affinage.runs import Run
 
-PATHS = {"open": (0,), "os.rename": (0, 1), "os.remove": (0,), "os.mkdir": (0,), "os.rmdir": (0,), "shutil.rmtree": (0,)}
+PATHS = {
+    "open": (0,),
+    "os.rename": (0, 1),
+    "os.remove": (0,),
+    "os.mkdir": (0,),
+    "os.rmdir": (0,),
+    "shutil.rmtree": (0,),
+}
 
 
 def import_all() -> None:
@@ -140,6 +148,10 @@ def kill_and_resume(kind: str, at: float, out: Path, words: list[str], straight:
     works = {"tensor file": killed_in_a_tensor_file, "delay": lambda *args: main([*words, "--out", str(out)])}
     work = works.get(kind, killed_at_touch)
     killed, _ = fork(lambda: work(out, words, int(at)), log, at if kind == "delay" else None)
+    while kind == "delay" and killed == 0:  # this run was faster than the one that was timed: it had ended already
+        shutil.rmtree(out)
+        at /= 2
+        killed, _ = fork(lambda: work(out, words, 0), log, at)
     begun, whole = (out / "recipe.yaml").exists(), Run(out).finished
     steps = sorted(path.name for path in out.glob("checkpoints/step-*"))
     left = sorted(path.name for path in out.iterdir()) if out.exists() else []

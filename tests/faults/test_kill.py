@@ -41,9 +41,10 @@ def killed_and_resumed(
 def check(found: list[dict[str, Any]], moments: dict[str, int]) -> None:
     assert Counter(one["kind"] for one in found) == moments
     for one in found:
-        assert one["killed"] == -9, one
-        assert one["resumed"] == (2 if one["whole"] else 0), one  # killed after its last word: it is finished
-        assert one["differs"] == [], one
+        said = json.dumps(one, indent=1)
+        assert one["killed"] == -9, said
+        assert one["resumed"] == (2 if one["whole"] else 0), said  # killed after its last word: it is finished
+        assert one["differs"] == [], said
 
 
 def test_a_killed_run_ends_like_one_that_never_stopped(tmp_path: Path) -> None:

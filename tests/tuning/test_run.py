@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,3 +124,15 @@ def test_replay_adds_rows_that_the_ledger_does_not_count(decoder: Path, files: d
     replayed = af.tune(files["pretrain"], model=str(decoder), train="full", out=tmp_path / "mixed", **settings)
     assert replayed.ledger["read"] == plain.ledger["read"]
     assert replayed.evaluation["after"] != plain.evaluation["after"]
+
+
+def test_a_model_can_be_trained_from_nothing(decoder: Path, files: dict[str, Path], tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(decoder, bare)
+    (bare / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="cannot load the weights"):
+        af.tune(files["pretrain"], model=str(bare), train="full", out=tmp_path / "no", **QUICK)
+    settings = {**QUICK, "initialise": "random", "optimizer": "muon", "dtype": "bfloat16"}
+    run = af.tune(files["pretrain"], model=str(bare), out=tmp_path / "yes", **settings)
+    assert run.plan["train"] == "full"
+    assert len(run.load().generate("We saw", raw=True, max_tokens=4)) == 1

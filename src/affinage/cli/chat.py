@@ -132,7 +132,13 @@ class Screen:
 
 
 def open_conversation(
-    name: str, settings: dict[str, Any], *, system: str | None, raw: bool | None, device: str | None, threads: int | None
+    name: str,
+    settings: dict[str, Any],
+    *,
+    system: str | None,
+    raw: bool | None,
+    device: str | None,
+    threads: int | None,
 ) -> Conversation:
     """Load a run or a model and make it ready to talk; `settings` are those of `Adapted.stream`.
 

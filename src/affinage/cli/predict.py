@@ -139,5 +139,10 @@ def _say(screen: Screen, out: Path, summary: dict[str, Any]) -> None:
             ("labels", ", ".join(f"{label} {count:,}" for label, count in list(summary["labels"].items())[:10]))
         )
     if summary.get("accuracy"):
-        rows.append(("accuracy", f"{figure(summary['accuracy'])} (rows that the run learned from flatter it: see `affinage eval`)"))
+        rows.append(
+            (
+                "accuracy",
+                f"{figure(summary['accuracy'])} (rows that the run learned from flatter it: see `affinage eval`)",
+            )
+        )
     screen.pairs(rows)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from affinage.errors import GateError, InputError
+from affinage.errors import GateError
 from affinage.models.loading import Base, quiet
 
 
@@ -34,7 +34,8 @@ def fingerprint(base: Base, folder: Path, tokenizer: Any, *, method: str) -> dic
 def hash_base(base: Base) -> dict[str, Any]:
     """Hashes of the base's own weights and of the adapters merged on top of them, bottom first."""
     below = [hash_weights([folder / "adapter_model.safetensors"]) for folder in base.adapters]
-    return {"weights": hash_weights(weight_files(base.location)), "adapters_below": below}
+    files = weight_files(base.location)
+    return {"weights": hash_weights(files) if files else None, "adapters_below": below}
 
 
 def check_base(mark: dict[str, Any], base: Base, run: Path) -> None:
@@ -54,18 +55,11 @@ def check_base(mark: dict[str, Any], base: Base, run: Path) -> None:
 
 
 def weight_files(location: str) -> list[Path]:
-    """The safetensors files of a folder or of a hub model in the local cache.
-
-    Raises:
-        InputError: there are none.
-    """
+    """The safetensors files of a folder or of a hub model in the local cache; none where a run starts at random."""
     folder = Path(location)
     if not folder.is_dir():
         folder = _cached(location)
-    files = sorted(path for path in folder.glob("*.safetensors") if path.name.startswith("model"))
-    if not files:
-        raise InputError(f"{location} holds no model*.safetensors", fix="affinage reads weights in safetensors only")
-    return files
+    return sorted(path for path in folder.glob("*.safetensors") if path.name.startswith("model"))
 
 
 def hash_weights(files: Iterable[Path]) -> str:

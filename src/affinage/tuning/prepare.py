@@ -93,6 +93,17 @@ class Prepared:
         return digest([record.id for record in self.records])
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What will be asked of which model, and which of its weights may move; settled before anything is rendered."""
+
+    objective: str
+    base: Base
+    skeleton: Any
+    train: str
+    reason: str
+
+
 def prepare(recipe: Recipe) -> Prepared:
     """Read, check, split, render and plan.
 
@@ -102,22 +113,12 @@ def prepare(recipe: Recipe) -> Prepared:
     if not recipe.data:
         raise InputError("no data given", fix="affinage tune FILE, or `data:` in the recipe")
     loaded = load_records(recipe.data, columns=recipe.columns, bad_rows=recipe.bad_rows)
-    objective = choose_objective(recipe, type(loaded.records[0]))
-    base = open_base(recipe.model, trust_remote_code=recipe.trust_remote_code)
-    if OBJECTIVE_TABLE[objective].language and not base.causal:
-        raise InputError(
-            f"{recipe.model!r} is an encoder: it cannot learn to write", fix="use objective classify, or a causal model"
-        )
-    skeleton = base.skeleton()
-    parameters = sum(tensor.numel() for tensor in skeleton.parameters())
-    train, reason = choose_train(recipe, objective, parameters)
-    check_trainable(recipe, train, base, skeleton, has_head=not OBJECTIVE_TABLE[objective].language)
-    records, read = _records(loaded, objective)
+    choice = choose(recipe, type(loaded.records[0]))
+    records, read = _records(loaded, choice.objective)
     here = machine(recipe.device, recipe.dtype, recipe.threads)
-    renderer = make_renderer(recipe, base)
-    labels = (
-        label_map([record for record in records if isinstance(record, Labelled)]) if objective == "classify" else []
-    )
+    renderer = make_renderer(recipe, choice.base)
+    labelled = [record for record in records if isinstance(record, Labelled)]
+    labels = label_map(labelled) if choice.objective == "classify" else []
     rows, drops = renderer.rows(records, {label: float(n) for n, label in enumerate(labels)} or None)
     rows_of: dict[str, list[Row]] = {}
     for row in rows:
@@ -126,34 +127,15 @@ def prepare(recipe: Recipe) -> Prepared:
     if not kept:
         raise InputError("no row is left after rendering", fix="`affinage inspect DATA` shows why each row was dropped")
     sides, parts = _sides(kept, recipe)
-    chosen = [row for number in sides["train"] for row in rows_of[kept[number].id]]
-    facts = Facts(
-        kind=kept[0].kind,
-        objective=objective,
-        says=OBJECTIVE_TABLE[objective].says,
-        train=train,
-        train_reason=reason,
-        lengths=[len(row) for row in chosen],
-        learned_tokens=sum(row.learned for row in chosen),
-        train_rows=len(sides["train"]),
-        held_out_rows=len(sides["held_out"]),
-        validation_rows=len(sides["validation"]),
-        rows=read,
-        parameters=parameters,
-        trainable_parameters=count_trainable(recipe, train, base, skeleton, classes=len(labels)),
-        width=base.width,
-        vocabulary=base.vocabulary,
-        blocks=base.blocks,
-        model_context=base.context,
-        classes=len(labels),
-        random_start=recipe.initialise == "random",
-        machine=here,
+    train_rows = [row for number in sides["train"] for row in rows_of[kept[number].id]]
+    facts = _facts(
+        recipe, choice, kept[0].kind, read, {side: len(of) for side, of in sides.items()}, train_rows, labels, here
     )
     return Prepared(
         recipe=recipe,
-        objective=objective,
-        train=train,
-        base=base,
+        objective=choice.objective,
+        train=choice.train,
+        base=choice.base,
         machine=here,
         renderer=renderer,
         records=kept,
@@ -167,6 +149,63 @@ def prepare(recipe: Recipe) -> Prepared:
         plan=make_plan(recipe, facts),
         folds=parts,
     )
+
+
+def choose(recipe: Recipe, kind: type[Record]) -> Choice:
+    """The point in the grid, checked against the model without its weights.
+
+    Raises:
+        InputError: the data, the objective, the model and the trainable do not fit each other.
+    """
+    objective = choose_objective(recipe, kind)
+    entry = OBJECTIVE_TABLE[objective]
+    base = open_base(recipe.model, trust_remote_code=recipe.trust_remote_code)
+    if entry.language and not base.causal:
+        fix = "use objective classify, or a causal model"
+        raise InputError(f"{recipe.model!r} is an encoder: it cannot learn to write", fix=fix)
+    skeleton = base.skeleton()
+    train, reason = choose_train(recipe, objective, _size(skeleton))
+    check_trainable(recipe, train, base, skeleton, has_head=not entry.language)
+    return Choice(objective, base, skeleton, train, reason)
+
+
+def _facts(
+    recipe: Recipe,
+    choice: Choice,
+    kind: str,
+    read: int,
+    sizes: dict[str, int],
+    train_rows: list[Row],
+    labels: list[str],
+    here: Machine,
+) -> Facts:
+    base, skeleton = choice.base, choice.skeleton
+    return Facts(
+        kind=kind,
+        objective=choice.objective,
+        says=OBJECTIVE_TABLE[choice.objective].says,
+        train=choice.train,
+        train_reason=choice.reason,
+        lengths=[len(row) for row in train_rows],
+        learned_tokens=sum(row.learned for row in train_rows),
+        train_rows=sizes["train"],
+        held_out_rows=sizes["held_out"],
+        validation_rows=sizes["validation"],
+        rows=read,
+        parameters=_size(skeleton),
+        trainable_parameters=count_trainable(recipe, choice.train, base, skeleton, classes=len(labels)),
+        width=base.width,
+        vocabulary=base.vocabulary,
+        blocks=base.blocks,
+        model_context=base.context,
+        classes=len(labels),
+        random_start=recipe.initialise == "random",
+        machine=here,
+    )
+
+
+def _size(skeleton: Any) -> int:
+    return sum(tensor.numel() for tensor in skeleton.parameters())
 
 
 def make_renderer(recipe: Recipe, base: Base) -> Renderer:
@@ -218,8 +257,3 @@ def _sides(records: Sequence[Record], recipe: Recipe) -> tuple[dict[str, list[in
         )
     found = make_split(records, held_out=held_out, validation=validation_rows, seed=recipe.seed)
     return {"train": found.train, "validation": found.validation, "held_out": found.held_out}, []
-
-
-def describe(prepared: Prepared) -> dict[str, Any]:
-    """What `environment.json` records besides versions: the data and how they were read."""
-    return {"data": prepared.layouts, "data_digest": prepared.data_digest, "notes": prepared.notes}
