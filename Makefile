@@ -41,7 +41,7 @@ real: $(VENV)/test
 
 lint: $(VENV)/test
 	@$(RUN)/ruff check src tests bases benchmarks results docs
-	@$(RUN)/ruff format --check src tests bases benchmarks results
+	@$(RUN)/ruff format --check src tests bases benchmarks results docs
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
 

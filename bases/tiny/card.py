@@ -11,6 +11,7 @@ wrote, each ``--log`` a run folder of the training (its ``metrics.jsonl`` counts
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -32,10 +33,10 @@ OPENING = 10  # words that a sample goes on from
 def blocks(tokens: np.ndarray, context: int) -> Iterator[Row]:
     """The rows of a token file, in overlapping blocks of at most `context` tokens: each token is predicted once."""
     starts = [*np.flatnonzero(tokens == BOS).tolist(), len(tokens)]
-    for start, end in zip(starts, starts[1:], strict=False):
+    for start, end in itertools.pairwise(starts):
         count = max(1, -(-(end - start - 1) // (context - 1)))
         edges = np.linspace(start, end - 1, count + 1).round().astype(int)
-        for left, right in zip(edges, edges[1:], strict=False):
+        for left, right in itertools.pairwise(edges):
             weights = np.ones(right - left + 1, np.float32)
             weights[0] = 0
             yield Row(tokens[left : right + 1].astype(np.int32), weights)
@@ -132,7 +133,12 @@ def page(
         cells += [f"{peer[source]:.3f}" if source in peer else "–"] if peer else []
         cells += [f"{value:.3f}", f"{100 * (value / grams - 1):+.1f} %"]
         table.append("| " + " | ".join(cells) + " |")
-    parts = [INTRODUCTION, "## Measured\n", "Bits per byte of text that was never trained on (lower is better).\n", "\n".join(table)]
+    parts = [
+        INTRODUCTION,
+        "## Measured\n",
+        "Bits per byte of text never trained on (lower is better).\n",
+        "\n".join(table),
+    ]
     if peer:
         parts.append(f"\n`{name}` is measured on the first 60 running texts of each source, the others on all of it.\n")
     parts += ["\n## Training\n", "| stage | steps | tokens | loss, last 50 steps | best validation loss |"]
@@ -155,7 +161,9 @@ or CC0), GSM8K (MIT), a TinyStories sample (CDLA-Sharing-1.0), and tasks made fr
 measured on. `bases/tiny/README.md` in the repository lists data, licences, what was held out, and the commands that make
 it again. Licence of the weights: Apache-2.0.
 """
-SAMPLES_NOTE = "Twenty evenly spaced held-out openings (bold), none left out, at temperature 0.7 and top-p 0.9, seed 0:\n"
+SAMPLES_NOTE = (
+    "Twenty evenly spaced held-out openings (bold), none left out, at temperature 0.7 and top-p 0.9, seed 0:\n"
+)
 
 
 def _plain(text: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 import affinage as af
 from tests.small import save_decoder, write_rows
 
-WORDS = "rind milk curd whey salt moss oven loaf seed malt rice corn leek kale plum fig oat rye hay ash".split()
+WORDS = [f"{first}{second}" for first in ("ri", "mi", "cu", "wh", "sa") for second in ("nd", "lk", "rd", "ey")]
 
 
 @pytest.mark.slow
@@ -24,6 +24,8 @@ def test_shuffled_labels_hardly_ever_help(tmp_path: Path, monkeypatch: pytest.Mo
         texts = [" ".join(rng.choices(WORDS, k=8)) for _ in range(150)]
         rows = [{"text": text, "label": rng.choice(["yes", "no", "maybe"])} for text in texts]
         data = write_rows(tmp_path / f"{number}.jsonl", rows)
-        run = af.tune(data, model=str(base), train="head", out=tmp_path / f"run-{number}", samples=0, threads=1, seed=number)
+        run = af.tune(
+            data, model=str(base), train="head", out=tmp_path / f"run-{number}", samples=0, threads=1, seed=number
+        )
         claims += run.evaluation["helped"] == "yes"
     assert claims <= 2
