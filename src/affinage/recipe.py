@@ -38,7 +38,9 @@ class HeadSettings(Settings):
         None, "How a text's token encodings become one vector. Derived: mean."
     )
     layer: int | None = setting(
-        None, "Which block's encodings feed the head: 0 the embeddings, -1 the last block. Derived: the last."
+        None,
+        "Which block's encodings feed the head: 0 the embeddings, -1 the last block. Derived: the best of a few on "
+        "validation rows, while the model is frozen; else the last.",
     )
     calibrate: bool = setting(True, "Fit a temperature on validation rows, so that probabilities mean what they say.")
 

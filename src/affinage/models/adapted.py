@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -92,11 +92,15 @@ class AdaptedModel(nn.Module):
 
     def hidden(self, batch: Batch, layer: int | None = None) -> Tensor:
         """Hidden states (B, T, H): the last (normalised), or those after block `layer` (0: the embeddings)."""
+        return self.hidden_layers(batch, [layer])[0]
+
+    def hidden_layers(self, batch: Batch, layers: Sequence[int | None]) -> list[Tensor]:
+        """As `hidden`, for several layers out of one forward pass."""
         body, inputs, virtual = self._inputs(batch)
         with self.precision():
-            output = body(**inputs, use_cache=False, output_hidden_states=layer is not None)
-        states: Tensor = output.last_hidden_state if layer is None else output.hidden_states[layer]
-        return states[:, virtual:] if virtual else states
+            output = body(**inputs, use_cache=False, output_hidden_states=any(layer is not None for layer in layers))
+        states = [output.last_hidden_state if layer is None else output.hidden_states[layer] for layer in layers]
+        return [state[:, virtual:] if virtual else state for state in states]
 
     def _inputs(self, batch: Batch) -> tuple[nn.Module, dict[str, Any], int]:
         """The body to call, its inputs, and how many virtual tokens an adapter put in front of each row."""

@@ -59,24 +59,42 @@ def encode_rows(
         InputError: the model has no such layer, or a row has no token.
         RunError: the model gives encodings that are not numbers.
     """
-    layer = checked_layer(model, layer)
+    found = encode_layers(
+        model, rows, pooling=pooling, layers=[layer], budget=budget, pad_id=pad_id, progress=progress, cache=cache
+    )
+    return Encodings(found.vectors[:, 0], found.passes_done, found.passes_avoided)
+
+
+def encode_layers(
+    model: AdaptedModel,
+    rows: Sequence[Row],
+    *,
+    pooling: str,
+    layers: Sequence[int | None],
+    budget: int,
+    pad_id: int,
+    progress: Callable[[int, int], None] | None = None,
+    cache: ArrayCache | None = None,
+) -> Encodings:
+    """As `encode_rows`, for K layers out of one forward pass a text: vectors (R, K, H)."""
+    chosen = [checked_layer(model, layer) for layer in layers]
     if any(len(row) == 0 for row in rows):
         raise InputError("a row has no token to encode", fix="drop the rows whose text is empty")
     ids = [hashlib.blake2b(row.tokens_T.astype("<i4").tobytes(), digest_size=16).hexdigest() for row in rows]
     first = {key: number for number, key in reversed(list(enumerate(ids)))}
-    shelf = cache.rows(_space(model, pooling, layer)) if cache else None
+    shelf = cache.rows(_space(model, pooling, chosen)) if cache else None
     vectors: dict[str, Any] = dict(shelf.find(list(first))) if shelf else {}
     missing = [number for key, number in first.items() if key not in vectors]
     fresh = _Fresh(ids, shelf)
-    for numbers, encoded in _passes(model, [rows[number] for number in missing], pooling, layer, budget, pad_id):
+    for numbers, encoded in _passes(model, [rows[number] for number in missing], pooling, chosen, budget, pad_id):
         fresh.add([missing[number] for number in numbers], encoded)
         if progress:
             progress(len(fresh.vectors), len(missing))
     fresh.flush()
     vectors |= fresh.vectors
     width = int(model.plain.config.get_text_config().hidden_size)
-    stacked = np.stack([vectors[key] for key in ids]).astype(np.float32) if rows else np.zeros((0, width), np.float32)
-    return Encodings(stacked, len(missing), len(rows) - len(missing))
+    stacked = np.stack([vectors[key] for key in ids]).astype(np.float32) if rows else np.zeros(0, np.float32)
+    return Encodings(stacked.reshape(len(rows), len(chosen), width), len(missing), len(rows) - len(missing))
 
 
 def checked_layer(model: AdaptedModel, layer: int | None) -> int | None:
@@ -180,25 +198,26 @@ class _Fresh:
 
 
 def _passes(
-    model: AdaptedModel, rows: list[Row], pooling: str, layer: int | None, budget: int, pad_id: int
+    model: AdaptedModel, rows: list[Row], pooling: str, layers: list[int | None], budget: int, pad_id: int
 ) -> Iterator[tuple[list[int], Vectors]]:
-    """Row numbers and vectors of each forward pass, longest rows first (what does not fit fails at once)."""
+    """Row numbers and vectors (rows, K x H) of each forward pass, longest rows first (what does not fit fails at once)."""
     lengths = [len(row) for row in rows]
     order = sorted(range(len(rows)), key=lambda number: -lengths[number])
     with evaluating(model):
         for numbers in by_length(lengths, order, budget):
             batch = collate([rows[number] for number in numbers], pad_id).to(model.device)
             with torch.inference_mode():
-                encoded = pool(model.hidden(batch, layer), batch.mask_BT, pooling)
+                states = model.hidden_layers(batch, layers)
+                encoded = torch.cat([pool(state, batch.mask_BT, pooling) for state in states], dim=1)
             yield numbers, encoded.cpu().numpy()
 
 
-def _space(model: AdaptedModel, pooling: str, layer: int | None) -> str:
+def _space(model: AdaptedModel, pooling: str, layers: list[int | None]) -> str:
     import transformers
 
     number_type = [str(next(model.network.parameters()).dtype), str(model.dtype)]
     versions = [CODE_VERSION, torch.__version__, transformers.__version__]
-    return cache_key(fingerprint(model), pooling, layer, number_type, model.device.type, versions)
+    return cache_key(fingerprint(model), pooling, layers, number_type, model.device.type, versions)
 
 
 def _tensor_digest(tensor: Tensor) -> str:

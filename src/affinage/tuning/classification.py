@@ -18,17 +18,19 @@ from affinage.evaluation.classification import ClassScores, encoding_logits, lea
 from affinage.evaluation.comparison import Evaluation, compare_classes
 from affinage.evaluation.forgetting import forgetting
 from affinage.models.adapted import AdaptedModel
-from affinage.models.encodings import EncodedBatches, Vectors, encode_rows, encoded_batch
+from affinage.models.encodings import EncodedBatches, Vectors, encode_layers, encoded_batch
 from affinage.models.heads import CLASSIFIER, ClassifierHead, classifier, head_defaults
 from affinage.objectives.base import Objective
 from affinage.store import ArrayCache
-from affinage.training.heads import fit_head, mean_loss
+from affinage.training.heads import HeadFit, fit_head, mean_loss
 from affinage.training.reporting import Reporter
 from affinage.tuning.fit import Source
 from affinage.tuning.language import score_general
 from affinage.tuning.prepare import Prepared
 from affinage.wiring import make_objective
 
+DEPTHS = (0.4, 0.6, 0.8)  # of the blocks: layers to choose from beside the last
+ENOUGH = 20  # validation rows that can choose a layer
 PARTS = (0.1, 0.25, 0.5)  # of the training rows, before all of them
 STANDARDISED_ON = 2000  # rows that fix the scale of a moving network's encodings
 
@@ -47,6 +49,8 @@ class ClassificationWork:
         self.calibration: Calibration | None = None
         self.curve: list[dict[str, Any]] = []
         self.frozen_hits: list[NDArray[np.float64]] = []
+        self.layers = self._candidates()
+        self.place = len(self.layers) - 1  # which of `layers` feeds the head
         self._vectors: dict[int, Any] = {}
         self._sources: list[EncodedBatches] = []
 
@@ -59,8 +63,11 @@ class ClassificationWork:
     def batches(self, model: AdaptedModel, numbers: Sequence[int]) -> Source:
         plan, recipe = self.prepared.plan, self.prepared.recipe
         if self.frozen:
+            self._choose_layer(model, numbers)
             vectors = self._encode(model, numbers)
-            classifier(model).standardise(torch.from_numpy(vectors))
+            head = classifier(model)
+            head.layer = self.layers[self.place]
+            head.standardise(torch.from_numpy(vectors))
             targets, size = self._targets(numbers), plan["batch_rows"]
             source = EncodedBatches(vectors, targets, batch_rows=size, epochs=plan["epochs"], seed=recipe.seed)
             self._sources.append(source)
@@ -153,21 +160,43 @@ class ClassificationWork:
             pooling=recipe.head.pooling or "mean", layer=recipe.head.layer,
         )  # fmt: skip
 
+    def _candidates(self) -> list[int | None]:
+        """Layers that may feed the head, the last one last: the asked for, or a few to choose from by measurement."""
+        asked, blocks = self.prepared.recipe.head.layer, self.prepared.base.blocks
+        if asked is not None or not self.frozen or len(self.prepared.sides["validation"]) < ENOUGH:
+            return [asked]
+        return [*sorted({round(share * blocks) for share in DEPTHS} - {0, blocks}), None]
+
+    def _choose_layer(self, model: AdaptedModel, numbers: Sequence[int]) -> None:
+        """Take the layer on which a head does best on the validation rows."""
+        if len(self.layers) == 1:
+            return
+        losses = []
+        for place in range(len(self.layers)):
+            self.place = place
+            losses.append(self._fit_probe(self._probe(model), numbers).validation_loss)
+        self.place = int(np.argmin(losses))
+        layer = self.layers[self.place]
+        name = "the last block" if layer is None else f"block {layer} of {self.prepared.base.blocks}"
+        reason = f"validation loss {losses[self.place]:.3f}, the last block's {losses[-1]:.3f}"
+        self.prepared.plan.settings["head.layer"] = (layer, reason)
+        self.reporter.note(f"the head stands on {name} ({reason})")
+
     def _encode(self, model: AdaptedModel, numbers: Sequence[int]) -> Vectors:
-        """Encodings of these records; texts met before are not run again."""
+        """Encodings of these records at the chosen layer; texts met before are not run again."""
         missing = [number for number in numbers if number not in self._vectors]
         if missing:
             with self.reporter.stage("encoding", len(missing)) as advance:
-                found = encode_rows(
+                found = encode_layers(
                     model, self.prepared.rows_at(missing), pooling=self.prepared.recipe.head.pooling or "mean",
-                    layer=self.prepared.recipe.head.layer, budget=self.budget, pad_id=self.prepared.renderer.pad_id,
+                    layers=self.layers, budget=self.budget, pad_id=self.prepared.renderer.pad_id,
                     progress=lambda done, total: advance(done), cache=self.cache if self.frozen else None,
                 )  # fmt: skip
             self.passes["done"] += found.passes_done
             self.passes["avoided"] += found.passes_avoided
             self._vectors.update(zip(missing, found.vectors, strict=True))
         self.passes["avoided"] += len(numbers) - len(missing)
-        return np.stack([self._vectors[number] for number in numbers])
+        return np.stack([self._vectors[number][self.place] for number in numbers])
 
     def _frozen_alternative(self, model: AdaptedModel, numbers: Sequence[int]) -> None:
         """What a head on the untouched network reaches: the cheap alternative to moving it."""
@@ -182,13 +211,14 @@ class ClassificationWork:
         """The model's network, frozen, under a fresh head."""
         return AdaptedModel(model.network, causal=model.causal, heads={CLASSIFIER: self._new_head().to(model.device)})
 
-    def _fit_probe(self, probe: AdaptedModel, numbers: Sequence[int]) -> None:
+    def _fit_probe(self, probe: AdaptedModel, numbers: Sequence[int]) -> HeadFit:
+        """Fit the probe's head as the run's own would be."""
         vectors = self._encode(probe, numbers)
         classifier(probe).standardise(torch.from_numpy(vectors))
         validation = self.prepared.sides["validation"]
         checked = (self._encode(probe, validation), self._targets(validation)) if validation else None
         defaults = head_defaults(len(numbers), len(self.prepared.labels), self.prepared.base.width)
-        fit_head(
+        return fit_head(
             probe, self.objective, vectors, self._targets(numbers), checked, defaults, seed=self.prepared.recipe.seed
         )
 

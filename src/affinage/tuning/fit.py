@@ -115,10 +115,11 @@ class Fit:
         )  # fmt: skip
         recent: deque[Step] = deque(maxlen=20)
         self.last = done
-        ended = "finished"
+        ended = "early" if self._exhausted(progress) and done < total else "finished"
         with stopping() as stop, self.reporter.stage("training", total) as advance:
             began = time.perf_counter() - progress.seconds
-            for step in steps if done < total else ():
+            over = done >= total or self._exhausted(progress)  # stopped after its last step
+            for step in steps if not over else ():
                 self.last = step.step
                 recent.append(step)
                 self._record(step)
@@ -126,7 +127,7 @@ class Fit:
                 if step.step % plan["evaluate_every"] == 0 or step.step == total:
                     self._validate(step.step, progress)
                     self._check_gradients(step)
-                exhausted = bool(recipe.patience) and progress.waited >= recipe.patience
+                exhausted = self._exhausted(progress)
                 over = step.step >= total or exhausted or stop()
                 progress.seconds = time.perf_counter() - began
                 if step.step % plan["checkpoint_every"] == 0 or (over and stop()):
@@ -138,6 +139,10 @@ class Fit:
         if self.last % plan["evaluate_every"] and self.last != total and ended == "finished":
             self._validate(self.last, progress)  # the data ended before the planned steps
         return ended
+
+    def _exhausted(self, progress: Progress) -> bool:
+        """Whether patience has run out."""
+        return bool(self.recipe.patience) and progress.waited >= self.recipe.patience
 
     def _validate(self, step: int, progress: Progress) -> None:
         if self.validate is None:

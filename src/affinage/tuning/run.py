@@ -99,6 +99,7 @@ def _work(run: Run, prepared: Prepared, reporter: Reporter) -> Run:
     general = work.general(model)
     samples = work.samples(model) if prepared.language else []
     fitted, reached = _train(run.folder, prepared, work, model, reporter, prepared.sides["train"])
+    run.write("plan.json", prepared.plan.to_json())  # with what was chosen by measurement
     _save(run, prepared, work, model)
     write_json(run.folder / "ledger.json", prepared.ledger(reached).to_json())
     after = [work.score(model, prepared.sides["held_out"])] if numbers else []
