@@ -56,7 +56,7 @@ def test_worse_and_the_same() -> None:
 
 def test_a_better_cheap_alternative_is_said() -> None:
     result = compare_language(language(0.0), language(-0.1), baselines={"counting": Interval(1.0, 0.9, 1.1)})
-    assert "but the cheapest alternative measured, counting: 1.000" in result.sentence
+    assert "but the best cheap alternative measured, counting: 1.000" in result.sentence
 
 
 def test_other_tokens_are_refused() -> None:
