@@ -82,12 +82,15 @@ def _wide_model(base: Any, folder: Path) -> Path:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from affinage.models.loading import quiet
+
     config = copy.deepcopy(base.config)
     for key, value in _WIDE.items():
         setattr(config, key, value)
     torch.manual_seed(0)
     target = folder / "wide"
-    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(target)
+    with quiet():
+        AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(target)
     base.tokenizer.save_pretrained(target)
     return target
 

@@ -18,6 +18,7 @@ from jobs import JOBS, Job, default_threads, write_work
 from report import summarise, table
 
 HERE = Path(__file__).parent
+CLOCKS = {"wall": "wall-clock seconds", "cpu": "processor seconds (the machine did other work at the same time)"}
 PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate")
 
 
@@ -32,7 +33,7 @@ def main() -> None:
             write_work(
                 job, work, model=asked.model, steps=asked.steps, batch_tokens=asked.batch_tokens, threads=asked.threads
             )
-            runs = _take_turns(job, work, asked.repetitions, asked.threads)
+            runs = _take_turns(job, work, asked)
             summaries[job.name] = summarise(job, runs)
             kept[job.name] = {"summary": summaries[job.name], "repetitions": runs}
             if asked.out:
@@ -52,6 +53,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch-tokens", type=int, default=2048, help="padded tokens of one SFT step")
     parser.add_argument("--repetitions", type=int, default=3, help="times that every system takes its turn")
     parser.add_argument("--threads", type=int, default=default_threads(), help="CPU threads of every system")
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="cpu: processor seconds, for a machine that others use too",
+    )
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder for the raw repetitions")
     asked = parser.parse_args()
     if asked.quick:
@@ -59,20 +66,20 @@ def _arguments() -> argparse.Namespace:
     return asked
 
 
-def _take_turns(job: Job, work: Path, repetitions: int, threads: int) -> dict[str, list[dict[str, Any]]]:
+def _take_turns(job: Job, work: Path, asked: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """Every system once a repetition; who goes first rotates."""
     runs: dict[str, list[dict[str, Any]]] = {system: [] for system in job.systems}
-    for repetition in range(repetitions):
+    for repetition in range(asked.repetitions):
         turn = repetition % len(job.systems)
         for system in (*job.systems[turn:], *job.systems[:turn]):
-            runs[system].append(_measure(system, work, threads))
+            runs[system].append(_measure(system, work, asked))
             one = runs[system][-1]
-            said = f"{repetition + 1}/{repetitions}: {one['speed']:,.0f} {job.figure}"
+            said = f"{repetition + 1}/{asked.repetitions}: {one['speed']:,.0f} {job.figure}"
             print(f"{job.name} {system} {said}", file=sys.stderr, flush=True)
     return runs
 
 
-def _measure(system: str, work: Path, threads: int) -> dict[str, Any]:
+def _measure(system: str, work: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """One fresh process.
 
     Raises:
@@ -81,8 +88,8 @@ def _measure(system: str, work: Path, threads: int) -> dict[str, Any]:
     result = work.with_suffix(".result.json")
     result.unlink(missing_ok=True)
     load = os.getloadavg()[0]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
-    environment["BENCHMARK_STARTED"] = repr(time.time())
+    environment = {**os.environ, "OMP_NUM_THREADS": str(asked.threads), "TOKENIZERS_PARALLELISM": "false"}
+    environment |= {"BENCHMARK_CLOCK": asked.clock, "BENCHMARK_STARTED": repr(time.time())}
     command = [sys.executable, str(HERE / "worker.py"), system, str(work), str(result)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -106,7 +113,7 @@ def _cpu_lines() -> list[str]:
 
 
 def _settings(asked: argparse.Namespace) -> dict[str, Any]:
-    return {key: getattr(asked, key) for key in ("model", "steps", "batch_tokens", "repetitions", "threads")}
+    return {key: getattr(asked, key) for key in ("model", "steps", "batch_tokens", "repetitions", "threads", "clock")}
 
 
 def _keep(asked: argparse.Namespace, job: Job, found: dict[str, Any]) -> None:
@@ -123,7 +130,7 @@ def _page(asked: argparse.Namespace, summaries: dict[str, Any]) -> str:
         "[../README.md](../README.md).\n\n"
         f"Machine: {here['cpu']}, {here['cores']} cores, {settings['threads']} of them used; {packages}.\n"
         f"Settings: model `{settings['model']}`, {settings['steps']} SFT steps of at most {settings['batch_tokens']:,} "
-        f"padded tokens, {settings['repetitions']} repetitions in turns, float32.\n\n{table(summaries)}"
+        f"padded tokens, {settings['repetitions']} repetitions in turns, float32; {CLOCKS[settings['clock']]}.\n\n{table(summaries)}"
     )
 
 
