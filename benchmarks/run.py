@@ -125,13 +125,15 @@ def _keep(asked: argparse.Namespace, job: Job, found: dict[str, Any]) -> None:
 def _page(asked: argparse.Namespace, summaries: dict[str, Any]) -> str:
     here, settings = _machine(), _settings(asked)
     packages = ", ".join(f"{name} {number}" for name, number in here["packages"].items())
-    return (
-        "# Measured\n\nWritten by `make bench`; the raw repetitions lie beside this page, how to read it stands in "
-        "[../README.md](../README.md).\n\n"
-        f"Machine: {here['cpu']}, {here['cores']} cores, {settings['threads']} of them used; {packages}.\n"
-        f"Settings: model `{settings['model']}`, {settings['steps']} SFT steps of at most {settings['batch_tokens']:,} "
-        f"padded tokens, {settings['repetitions']} repetitions in turns, float32; {CLOCKS[settings['clock']]}.\n\n{table(summaries)}"
-    )
+    return f"""# Measured
+
+Written by `make bench`; the raw repetitions lie beside this page, how to read it stands in [../README.md](../README.md).
+
+Machine: {here["cpu"]}, {here["cores"]} cores, {settings["threads"]} of them used; {packages}.
+Settings: model `{settings["model"]}`, {settings["steps"]} SFT steps of at most {settings["batch_tokens"]:,} padded tokens,
+{settings["repetitions"]} repetitions in turns, float32; {CLOCKS[settings["clock"]]}.
+
+{table(summaries)}"""
 
 
 if __name__ == "__main__":
