@@ -34,13 +34,13 @@ CHAPTERS = (
         "documents",
         "(a) continue pre-training on 26 documents",
         "The cellar's handbook and letters, as raw text. All weights move; eight documents are held out.",
-        {"data": "documents", "objective": "pretrain", "train": "full", "held_out": 8, "validation": 2, "folds": 1},
+        {"data": "documents", "objective": "pretrain", "train": "full", "held_out": 8, "validation": 2, "epochs": 4},
     ),
     Chapter(
         "cards",
         "(b) instruction-tune with LoRA",
         "A customer's message in, the house's card out (topic, cheese, order, wish).",
-        {"data": "instructions.jsonl", "objective": "sft", "train": "lora", "held_out": 112, "validation": 30},
+        {"data": "instructions.jsonl", "objective": "sft", "train": "lora", "held_out": 112, "validation": 30, "epochs": 2},
     ),
     Chapter(
         "tickets",

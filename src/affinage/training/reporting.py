@@ -39,7 +39,7 @@ class Silent:
 class Console:
     """Rich on a terminal; without one, plain lines, at most one every few seconds."""
 
-    def __init__(self, *, every: float = 5.0) -> None:
+    def __init__(self, *, every: float = 8.0) -> None:
         from rich.console import Console as RichConsole
 
         self.console = RichConsole(file=sys.stderr, highlight=False, soft_wrap=True)
