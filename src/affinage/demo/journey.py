@@ -40,7 +40,14 @@ CHAPTERS = (
         "cards",
         "(b) instruction-tune with LoRA",
         "A customer's message in, the house's card out (topic, cheese, order, wish).",
-        {"data": "instructions.jsonl", "objective": "sft", "train": "lora", "held_out": 112, "validation": 30, "epochs": 2},
+        {
+            "data": "instructions.jsonl",
+            "objective": "sft",
+            "train": "lora",
+            "held_out": 112,
+            "validation": 30,
+            "epochs": 2,
+        },
     ),
     Chapter(
         "tickets",
