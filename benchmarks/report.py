@@ -71,17 +71,13 @@ def _goals(job: Job, ours: list[dict[str, Any]], peers: Runs) -> list[dict[str, 
     return found
 
 
-def table(summaries: dict[str, dict[str, Any]]) -> str:
-    """Markdown: a table and the goals of each job."""
-    parts = []
-    for name, summary in summaries.items():
-        apart = f"losses apart, first {FIRST_STEPS} steps / all"
-        heads = ("system", summary["figure"], "affinage is faster by", "first step", "peak memory", apart)
-        lines = [f"### {name}", "", _row(heads), _row(["---", *["---:"] * 5])]
-        lines += [_row(_cells(system, figures, summary)) for system, figures in summary["systems"].items()]
-        lines += ["", *[_goal_line(goal) for goal in summary["goals"]]]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+def table(name: str, summary: dict[str, Any]) -> str:
+    """Markdown: the table and the goals of one job."""
+    apart = f"losses apart, first {FIRST_STEPS} steps / all"
+    heads = ("system", summary["figure"], "affinage is faster by", "first step", "peak memory", apart)
+    lines = [f"## {name}", "", _row(heads), _row(["---", *["---:"] * 5])]
+    lines += [_row(_cells(system, figures, summary)) for system, figures in summary["systems"].items()]
+    return "\n".join([*lines, "", *[_goal_line(goal) for goal in summary["goals"]], ""])
 
 
 def _cells(system: str, figures: dict[str, Any], summary: dict[str, Any]) -> list[str]:

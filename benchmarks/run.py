@@ -26,7 +26,6 @@ def main() -> None:
     """Measure, print the tables, keep the raw repetitions."""
     asked = _arguments()
     jobs = [job for job in JOBS if asked.only in (None, job.name)]
-    summaries, kept = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for job in jobs:
             work = Path(folder, f"{job.name}.json")
@@ -34,13 +33,12 @@ def main() -> None:
                 job, work, model=asked.model, steps=asked.steps, batch_tokens=asked.batch_tokens, threads=asked.threads
             )
             runs = _take_turns(job, work, asked)
-            summaries[job.name] = summarise(job, runs)
-            kept[job.name] = {"summary": summaries[job.name], "repetitions": runs}
+            found = {"summary": summarise(job, runs), "repetitions": runs}
+            print(table(job.name, found["summary"]))
             if asked.out:
-                _keep(asked, job, kept[job.name])
-    print(table(summaries))
+                _keep(asked, job, found)
     if asked.out:
-        (asked.out / "README.md").write_text(_page(asked, summaries), encoding="utf-8")
+        (asked.out / "README.md").write_text(page(asked.out), encoding="utf-8")
         print(f"kept in {asked.out}")
 
 
@@ -122,18 +120,27 @@ def _keep(asked: argparse.Namespace, job: Job, found: dict[str, Any]) -> None:
     (asked.out / f"{job.name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _page(asked: argparse.Namespace, summaries: dict[str, Any]) -> str:
-    here, settings = _machine(), _settings(asked)
+def page(folder: Path) -> str:
+    """A page over every job that is kept in `folder`, each with the settings and the machine that it was measured with."""
+    kept = [
+        json.loads(path.read_text(encoding="utf-8")) for job in JOBS if (path := folder / f"{job.name}.json").exists()
+    ]
+    parts = [
+        "# Measured\n\nWritten by `make bench`; the raw repetitions lie beside this page, how to read it stands in "
+        "[../README.md](../README.md).\n"
+    ]
+    return "\n".join([*parts, *[f"{table(one['job'], one['summary'])}\n{_circumstances(one)}" for one in kept]])
+
+
+def _circumstances(one: dict[str, Any]) -> str:
+    here, settings = one["machine"], one["settings"]
     packages = ", ".join(f"{name} {number}" for name, number in here["packages"].items())
-    return f"""# Measured
-
-Written by `make bench`; the raw repetitions lie beside this page, how to read it stands in [../README.md](../README.md).
-
-Machine: {here["cpu"]}, {here["cores"]} cores, {settings["threads"]} of them used; {packages}.
-Settings: model `{settings["model"]}`, {settings["steps"]} SFT steps of at most {settings["batch_tokens"]:,} padded tokens,
-{settings["repetitions"]} repetitions in turns, float32; {CLOCKS[settings["clock"]]}.
-
-{table(summaries)}"""
+    steps = len(one["repetitions"]["affinage"][0]["losses"])
+    batch = "" if one["job"].startswith("classify") else f" of at most {settings['batch_tokens']:,} padded tokens"
+    return (
+        f"{settings['repetitions']} repetitions in turns, {steps} steps{batch}, float32, {CLOCKS[settings['clock']]}; "
+        f"{here['cpu']}, {settings['threads']} of {here['cores']} cores; {packages}.\n"
+    )
 
 
 if __name__ == "__main__":
