@@ -47,7 +47,6 @@ class ClassificationWork:
         self.cache = ArrayCache()
         self.passes = {"done": 0, "avoided": 0}
         self.calibration: Calibration | None = None
-        self.curve: list[dict[str, Any]] = []
         self.frozen_hits: list[NDArray[np.float64]] = []
         self.layers = self._candidates()
         self.place = len(self.layers) - 1  # which of `layers` feeds the head
