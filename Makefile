@@ -15,7 +15,7 @@ $(VENV)/pip:
 
 $(VENV)/core: $(VENV)/pip pyproject.toml constraints.txt
 	@echo "installing affinage and what it needs (torch is the large one)"
-	@$(PIP) --quiet --progress-bar on -e .
+	@$(PIP) --quiet --progress-bar on -e '.[all]'
 	@touch $@
 
 $(VENV)/test: $(VENV)/core

@@ -42,6 +42,9 @@ class HeadSettings(Settings):
         "Which block's encodings feed the head: 0 the embeddings, -1 the last block. Derived: the best of a few on "
         "validation rows, while the model is frozen; else the last.",
     )
+    task: Literal["single", "multi", "number"] | None = setting(
+        None, "What a row's label is: one of the labels, any of them, or a number. Derived from the labels."
+    )
     calibrate: bool = setting(True, "Fit a temperature on validation rows, so that probabilities mean what they say.")
 
 
@@ -95,15 +98,49 @@ class Recipe(Settings):
     )
     seed: int = setting(0, "Seed of every random choice.", ge=0)
     system_prompt: str | None = setting(None, "A system turn put before each chat that has none.")
-    learn_from: Literal["completions", "last", "all"] = setting(
-        "completions", "Which turns of a chat are learned from: every assistant turn, the last one, or every turn."
+    learn_from: str = setting(
+        "completions",
+        "Which turns of a chat are learned from: completions (every assistant turn), last (the last of them), all, or "
+        "roles such as `assistant,tool`. A turn's own `weight` goes first.",
+        pattern=r"^(completions|last|all|(system|user|assistant|tool)(,(system|user|assistant|tool))*)$",
     )
     columns: dict[str, str] = setting(
-        {}, "Which column holds what, when the layout is not recognised: text, label, prompt, response, messages."
+        {},
+        "Which column holds what, when the layout is not recognised: text, label, prompt, response, messages, chosen, "
+        "rejected ... Also `group` (rows of one group stay on one side of the split) and `time` (the latest rows are "
+        "held out).",
+    )
+    label_separator: str | None = setting(
+        None, "What stands between several labels in one cell, such as `;`. Lists need none.", min_length=1
+    )
+    mix: tuple[float, ...] = setting(
+        (), "Weights of the sources, in `data`'s order: each one's share of the training tokens. Derived: as they come."
+    )
+    stream: bool | None = setting(
+        None, "Read the data while training, without holding them in memory. Derived: yes for very large files."
+    )
+    near_duplicates: Literal["join", "drop", "keep"] = setting(
+        "join",
+        "Rows that say nearly the same: join them on one side of the split, drop all but the first (counted), or keep.",
+    )
+    decontaminate: tuple[str, ...] = setting(
+        (), "Benchmark files: rows that hold their texts are dropped and counted.", public=False
+    )
+    redact: bool = setting(
+        False, "Put typed placeholders such as [EMAIL] in the place of personal data and secrets found by pattern."
     )
     bad_rows: Literal["error", "drop"] = setting("error", "A row that cannot be read: error, or drop and count it.")
-    replay: float = setting(
-        0.0, "Share of the training tokens taken from general text, against forgetting.", ge=0, lt=1
+    forgetting_budget: float | None = setting(
+        None,
+        "Bits per byte that the model may lose on general text: general text is replayed, and only checkpoints "
+        "within the budget are kept.",
+        ge=0,
+    )
+    replay: float | None = setting(
+        None,
+        "Share of the training tokens taken from general text, against forgetting. Derived: 0, or what the budget asks.",
+        ge=0,
+        lt=1,
     )
     replay_from: tuple[str, ...] = setting(
         (), "Files of general text to replay. Derived: a part of the bundled text that is never scored.", public=False
@@ -137,10 +174,10 @@ class Recipe(Settings):
     )
     head: HeadSettings = setting(HeadSettings(), "Settings of the classification head.")
 
-    @field_validator("data", "replay_from", mode="before")
+    @field_validator("data", "replay_from", "decontaminate", "mix", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str | Path) else value
+        return (value,) if isinstance(value, str | Path | float | int) else value
 
 
 def make_recipe(values: dict[str, Any], *, where: str = "recipe") -> Recipe:

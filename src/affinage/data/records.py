@@ -22,21 +22,55 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that an answer calls. `arguments` is JSON text, as it stands in the data."""
+
+    name: str
+    arguments: str = "{}"
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat. `learn` overrides what the recipe's `learn_from` would decide (None: let it decide)."""
+    """One turn of a chat.
+
+    Attributes:
+        role: system, user, assistant or tool.
+        learn: overrides what the recipe's `learn_from` would decide (None: let it decide).
+        reasoning: what an answer thinks before its content, where the data keep it apart.
+        calls: the functions that an answer calls.
+        name: of the function whose result a tool's turn is; `call` is the id of the call it answers.
+    """
 
     role: str
     content: str
     learn: bool | None = None
+    reasoning: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    name: str = ""
+    call: str = ""
+
+    def says(self) -> list[Any]:
+        """What the turn says, as JSON values; what is empty is left out, so that plain turns keep their ids."""
+        rest: list[Any] = [self.reasoning, [[call.name, call.arguments] for call in self.calls], self.name]
+        while rest and not rest[-1]:
+            rest.pop()
+        return [self.role, self.content, *rest]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """The common part. Subclasses are the kinds; `kind` is their name in plans, ledgers and messages."""
+    """The common part. Subclasses are the kinds; `kind` is their name in plans, ledgers and messages.
+
+    `group`: rows of one group (a customer, a thread) never stand on two sides of a split. `time`: seconds since 1970,
+    for a split that holds the latest rows out.
+    """
 
     kind: ClassVar[str] = "record"
     source: Source = field(default=Source("memory"), compare=False)
     parents: tuple[str, ...] = field(default=(), compare=False)
+    group: str = field(default="", compare=False)
+    time: float | None = field(default=None, compare=False)
 
     def content(self) -> Mapping[str, Any]:
         """What the row says, without where it came from."""
@@ -70,13 +104,18 @@ class Text(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat(Record):
-    """A conversation, or a prompt with its response (then `messages` has a user and an assistant turn)."""
+    """A conversation, or a prompt with its response (then `messages` has a user and an assistant turn).
+
+    `tools` are the functions that the answers may call, each as JSON text.
+    """
 
     kind: ClassVar[str] = "chat"
     messages: tuple[Message, ...]
+    tools: tuple[str, ...] = ()
 
     def content(self) -> Mapping[str, Any]:
-        return {"messages": [[m.role, m.content] for m in self.messages]}
+        tools = {"tools": list(self.tools)} if self.tools else {}
+        return {"messages": [m.says() for m in self.messages], **tools}
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -95,16 +134,20 @@ class Chat(Record):
         return normalised("\n".join(m.content for m in self.prompt if m.role != "system"))
 
 
+Label = str | tuple[str, ...] | float
+"""One name (one of several classes), several names (each of them true), or a number."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelled(Record):
-    """A text with one label."""
+    """A text with its label: one name, several names (sorted, perhaps none), or a number."""
 
     kind: ClassVar[str] = "labelled"
     text: str
-    label: str
+    label: Label
 
     def content(self) -> Mapping[str, Any]:
-        return {"text": self.text, "label": self.label}
+        return {"text": self.text, "label": list(self.label) if isinstance(self.label, tuple) else self.label}
 
     @property
     def split_key(self) -> str:
@@ -125,6 +168,94 @@ class Prompt(Record):
     @property
     def split_key(self) -> str:
         return normalised("\n".join(m.content for m in self.messages if m.role != "system"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference(Record):
+    """A prompt with completions that were ranked.
+
+    Attributes:
+        messages: the prompt.
+        completions: assistant turns, two or more, in the order of the data.
+        ranks: of each completion, 1 the best; equal ranks are ties.
+        scores: of each completion, where the data give them (higher is better).
+        margin: by how much the best is better than the worst, in the data's own unit.
+        confidence: how sure the judge was, from 0 to 1.
+    """
+
+    kind: ClassVar[str] = "preference"
+    messages: tuple[Message, ...]
+    completions: tuple[Message, ...]
+    ranks: tuple[int, ...]
+    scores: tuple[float, ...] | None = None
+    margin: float | None = None
+    confidence: float | None = None
+
+    def content(self) -> Mapping[str, Any]:
+        return {
+            "messages": [m.says() for m in self.messages],
+            "completions": [m.says() for m in self.completions],
+            "ranks": list(self.ranks),
+        }
+
+    @property
+    def best(self) -> Message:
+        """The first of the best completions."""
+        return self.completions[self.ranks.index(min(self.ranks))]
+
+    @property
+    def worst(self) -> Message:
+        """The first of the worst completions."""
+        return self.completions[self.ranks.index(max(self.ranks))]
+
+    @property
+    def split_key(self) -> str:
+        return normalised("\n".join(m.content for m in self.messages if m.role != "system"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rated(Record):
+    """A prompt with one completion and what it was given: a score, or a thumb (True: up)."""
+
+    kind: ClassVar[str] = "rated"
+    messages: tuple[Message, ...]
+    completion: Message
+    score: float | bool
+
+    def content(self) -> Mapping[str, Any]:
+        return {
+            "messages": [m.says() for m in self.messages],
+            "completion": self.completion.says(),
+            "score": self.score,
+        }
+
+    @property
+    def split_key(self) -> str:
+        return normalised("\n".join(m.content for m in self.messages if m.role != "system"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair(Record):
+    """A query with a passage that answers it, passages that do not, and how relevant the passage is (if told)."""
+
+    kind: ClassVar[str] = "pair"
+    query: str
+    passage: str
+    negatives: tuple[str, ...] = ()
+    relevance: float | None = None
+
+    def content(self) -> Mapping[str, Any]:
+        return {
+            "query": self.query,
+            "passage": self.passage,
+            "negatives": list(self.negatives),
+            "relevance": self.relevance,
+        }
+
+    @property
+    def split_key(self) -> str:
+        # The query alone: its passages must not stand on both sides.
+        return normalised(self.query)
 
 
 def normalised(text: str) -> str:
