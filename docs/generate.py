@@ -1,4 +1,4 @@
-"""Writes the pages that come from the code: `recipe.md`, `methods.md` and the drawing `house.svg`.
+"""Writes the pages that come from the code: `recipe.md`, `methods.md`, `findings/` and the drawing `house.svg`.
 
     python docs/generate.py
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from affinage.cli.main import main as affinage
+from affinage.inspection.catalogue import CATALOGUE, Entry
 from affinage.models.methods import ALIASES, METHODS, REFUSED, VIRTUAL_TOKENS, Method
 from affinage.recipe import HeadSettings, Recipe
 
@@ -32,7 +33,9 @@ PLACES = {
 
 def pages() -> dict[str, str]:
     """Name and content of every generated file."""
-    return {"recipe.md": recipe_page(), "methods.md": methods_page(), "house.svg": house_drawing()}
+    findings = {f"findings/{code}.md": finding_page(entry) for code, entry in CATALOGUE.items()}
+    index = {"findings/index.md": findings_index()}
+    return {"recipe.md": recipe_page(), "methods.md": methods_page(), "house.svg": house_drawing(), **index, **findings}
 
 
 def recipe_page() -> str:
@@ -113,6 +116,53 @@ but in `affinage merge`, which refuses them with the reason given here.
 
 A test compares both tables with the list of methods that the installed library has: none is left unnamed.
 """
+
+
+def findings_index() -> str:
+    """All findings, by the part of the data that they speak of."""
+    groups = dict.fromkeys(entry.group for entry in CATALOGUE.values())
+    tables = "\n\n".join(f"## {group.capitalize()}\n\n{findings_table(group)}" for group in groups)
+    return f"""{NOTE}
+
+# Findings
+
+`affinage inspect` looks for {len(CATALOGUE)} things in data, and so does every run before its model loads. An *error* stops
+the run, a *warning* is listed in its card, a *note* is good to know. The severity below is the usual one; a share of rows or
+the recipe can raise or lower it. `affinage inspect --explain CODE` prints the same as the page of a code.
+
+{tables}
+"""
+
+
+def findings_table(group: str, folder: str = "") -> str:
+    """The findings of one group as a table whose codes lead to their pages in `folder`."""
+    entries = [entry for entry in CATALOGUE.values() if entry.group == group]
+    rows = [[f"[`{e.code}`]({folder}{e.code}.md)", e.severity, e.says] for e in entries]
+    return _table(["code", "severity", "what was found"], rows)
+
+
+def finding_page(entry: Entry) -> str:
+    """One finding: what, why it matters, the way out."""
+    return f"""{NOTE}
+
+# `{entry.code}`
+
+{_escaped(entry.says)}
+
+| severity | about |
+| --- | --- |
+| {entry.severity} | {entry.group} |
+
+**Why it matters.** {_escaped(entry.why)}
+
+**Way out.** {_escaped(entry.fix)}
+
+[All findings](index.md)
+"""
+
+
+def _escaped(text: str) -> str:
+    return text.replace("<", "&lt;")
 
 
 def house_drawing() -> str:
@@ -201,5 +251,6 @@ def _cell(text: Any) -> str:
 
 if __name__ == "__main__":
     for page, content in pages().items():
+        (DOCS / page).parent.mkdir(exist_ok=True)
         (DOCS / page).write_text(content, encoding="utf-8")
         print(f"wrote docs/{page}")

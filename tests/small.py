@@ -36,6 +36,9 @@ _THINGS = (
 )
 
 
+_NAMES: tuple[list[str], ...] = (["odd"], ["even", "odd"], ["even"], ["even"])
+
+
 def save_decoder(folder: Path, **changes: Any) -> Path:
     """A model folder: a causal network of 2 blocks over bytes, without a chat template."""
     tokens = _bytes()
@@ -61,15 +64,21 @@ def save_encoder(folder: Path, dropout: float = 0.0) -> Path:
     return folder
 
 
-def rows_for(objective: str) -> list[dict[str, str]]:
-    """Sixteen different rows of about one length, one of them twice, and one that is empty."""
+def rows_for(objective: str) -> list[dict[str, Any]]:
+    """Sixteen different rows of about one length, one of them twice, and one that is empty.
+
+    `multi` and `number` are labelled rows like `classify`'s, with several labels or a number each.
+    """
     some = [f"{_THINGS[n % 14]} {_THINGS[(3 * n + 1) % 14]} {n}{'!' * (n % 4)}" for n in range(16)]
     made = {
         "pretrain": [{"text": f"We saw the {text}."} for text in some],
         "sft": [{"prompt": f"Tell {n}", "response": f"So {text}."} for n, text in enumerate(some)],
         "classify": [{"text": f"Here we saw {text}", "label": ("odd", "even")[n % 2]} for n, text in enumerate(some)],
+        "multi": [{"text": f"Here we saw {text}", "labels": _NAMES[n % 4]} for n, text in enumerate(some)],
+        "number": [{"text": f"Here we saw {text}", "label": 3.5 + n} for n, text in enumerate(some)],
     }[objective]
-    return [*made, made[3], {key: "" if key != "label" else "odd" for key in made[0]}]
+    answer = {key: value for key, value in made[0].items() if key in ("label", "labels")}
+    return [*made, made[3], dict.fromkeys(made[0], "") | answer]
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:

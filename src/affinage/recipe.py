@@ -106,9 +106,10 @@ class Recipe(Settings):
     )
     columns: dict[str, str] = setting(
         {},
-        "Which column holds what, when the layout is not recognised: text, label, prompt, response, messages, chosen, "
-        "rejected ... Also `group` (rows of one group stay on one side of the split) and `time` (the latest rows are "
-        "held out).",
+        "Which column holds what, when the layout is not recognised: text, label(s), prompt, response, reference, "
+        "messages, system, tools, chosen, rejected, completions, ranks, score, winner, margin, confidence, query, "
+        "passage, negatives. `group` (rows of one group stay on one side of the split) and `time` (the latest rows are "
+        "held out) are added to what is recognised.",
     )
     label_separator: str | None = setting(
         None, "What stands between several labels in one cell, such as `;`. Lists need none.", min_length=1

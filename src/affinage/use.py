@@ -93,8 +93,13 @@ class Adapted:
     renderer: Renderer
 
     @property
+    def task(self) -> str | None:
+        """What the head answers: `single` (one label), `multi` (any labels) or `number`; None without a head."""
+        return self._head.task.name if CLASSIFIER in self.model.heads else None
+
+    @property
     def labels(self) -> list[str]:
-        """The classes, in the order of `probabilities`; empty without a classification head."""
+        """The labels, in the order of `probabilities`; empty without a head, or with one that says numbers."""
         return self._head.labels if CLASSIFIER in self.model.heads else []
 
     def generate(self, prompts: str | Sequence[Prompt], *, raw: bool | None = None, **sampling: Any) -> list[str]:
@@ -119,7 +124,11 @@ class Adapted:
         return self._generator(raw).stream(self._prompt_ids(prompt, raw), make_sampling(sampling))
 
     def classify(self, texts: str | Sequence[str]) -> list[dict[str, Any]]:
-        """For each text its most likely label, that label's probability, and the probabilities of all labels.
+        """What the head says of each text, by its task.
+
+        single: `label`, `probability`, `probabilities` of all labels. multi: `labels` (those over their thresholds),
+        `probabilities`. number: `value`, and `low` to `high`, which hold 9 in 10 rows like those it was fitted on
+        (None where there were too few validation rows to tell).
 
         Raises:
             InputError: the model has no classification head, or a text is empty or too long.
@@ -130,13 +139,9 @@ class Adapted:
         """As `classify`, for rendered rows."""
         head = self._head
         vectors = self.encode_rows(rows, head.pooling, head.layer)
-        probabilities_RC = head.probabilities(torch.from_numpy(vectors).to(self.model.device)).cpu().numpy()
-        found = []
-        for row_C in probabilities_RC:
-            best = int(row_C.argmax())
-            each = {label: float(p) for label, p in zip(head.labels, row_C, strict=True)}
-            found.append({"label": head.labels[best], "probability": float(row_C[best]), "probabilities": each})
-        return found
+        with torch.inference_mode():
+            answers_RC = head.answers(head(torch.from_numpy(vectors).to(self.model.device)))
+        return [head.say(row_C) for row_C in answers_RC.tolist()]
 
     def encode(
         self, texts: str | Sequence[str], pooling: str | None = None, layer: int | None = None

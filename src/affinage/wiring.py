@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from affinage.data.records import Chat, Labelled, Record, Text
+from affinage.data.records import Chat, Labelled, Pair, Preference, Prompt, Rated, Record, Text
 from affinage.errors import InputError
 from affinage.recipe import OBJECTIVES, Recipe
 
@@ -41,16 +41,40 @@ def choose_objective(recipe: Recipe, kind: type[Record]) -> str:
     fitting = [name for name in OBJECTIVES if kind in OBJECTIVE_TABLE[name].eats]
     if recipe.objective is None:
         if not fitting:
-            raise InputError(
-                f"nothing can be learned from {kind.kind} rows alone", fix="add responses, labels or texts"
-            )
+            raise _eaten_by_none(kind)
         return fitting[0]
     eats = OBJECTIVE_TABLE[recipe.objective].eats
     if kind not in eats:
         wanted = " or ".join(k.kind for k in eats)
         hint = f"; these rows suit objective {fitting[0]}" if fitting else ""
-        raise InputError(f"objective {recipe.objective} learns from {wanted} rows, the data are {kind.kind} rows{hint}")
+        told = f"objective {recipe.objective} learns from {wanted} rows, the data are {kind.kind} rows{hint}"
+        raise InputError(told, fix="" if fitting else _eaten_by_none(kind).fix)
     return recipe.objective
+
+
+_UNEATEN: dict[type[Record], tuple[str, str]] = {  # what the rows hold, and what can be learned from them all the same
+    Preference: (
+        "preferences (answers that were chosen, rejected or ranked)",
+        "to learn from the best answers (sft), name their columns: --set columns.prompt=prompt --set "
+        "columns.response=chosen, or, where `chosen` holds the prompt too, --set columns.messages=chosen",
+    ),
+    Rated: (
+        "rated answers (a thumb or a score for each)",
+        "to learn from all of them whatever the rating (sft), name their columns: --set columns.messages=messages, or "
+        "--set columns.prompt=prompt --set columns.response=completion",
+    ),
+    Pair: (
+        "queries with passages",
+        "to learn to continue the passages (pretrain), name their column: --set columns.text=passage",
+    ),
+    Prompt: ("prompts without answers", "add responses, labels or texts"),
+}
+
+
+def _eaten_by_none(kind: type[Record]) -> InputError:
+    """What to say of rows that no objective learns from."""
+    holds, fix = _UNEATEN.get(kind, (f"{kind.kind} rows", "add responses, labels or texts"))
+    return InputError(f"nothing can be learned from {kind.kind} rows alone: the data hold {holds}", fix=fix)
 
 
 def choose_train(recipe: Recipe, objective: str, parameters: int) -> tuple[str, str]:

@@ -54,7 +54,7 @@ def test_a_classifier_classifies_and_encodes(classifier: Path) -> None:
     head = model.model.heads["classifier"]
     import torch
 
-    probabilities = head.probabilities(torch.from_numpy(model.encode(["milk milk"])))
+    probabilities = head.answers(head(torch.from_numpy(model.encode(["milk milk"]))))
     assert float(probabilities.max()) == pytest.approx(found[0]["probability"])
     with pytest.raises(InputError, match="text 2 of 2: empty-text"):
         model.classify(["milk", ""])

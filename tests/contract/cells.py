@@ -65,10 +65,11 @@ class Cell:
     base: Path
     folder: Path
     settings: dict[str, Any] = field(default_factory=dict)
+    rows: str = ""  # which rows, where the objective takes several kinds
 
     @property
     def lines(self) -> int:
-        return len(rows_for(self.objective))
+        return len(rows_for(self.rows or self.objective))
 
     @property
     def tensors(self) -> int | None:
@@ -86,14 +87,17 @@ class Cell:
     @property
     def rate(self) -> float:
         slower = self.objective == "classify" and self.train != "head"
-        return RATES[self.train] * (BESIDE_A_HEAD if slower else 1.0)
+        # Several labels start from each one's own share, with less to gain in a few steps.
+        return (
+            RATES[self.train] * (BESIDE_A_HEAD if slower else 1.0) * (3.0 if slower and self.rows == "multi" else 1.0)
+        )
 
     def recipe(self, name: str, **changes: Any) -> Recipe:
         """Every step takes all training rows at once, unless `micro_tokens` splits it."""
         self.folder.mkdir(exist_ok=True)
         data = self.folder / "rows.jsonl"
         if not data.exists():
-            write_rows(data, rows_for(self.objective))
+            write_rows(data, rows_for(self.rows or self.objective))
         settings: dict[str, Any] = {
             "model": str(self.base), "data": str(data), "objective": self.objective, "train": self.train,
             "out": str(self.folder / name), "steps": STEPS, "learning_rate": self.rate, "schedule": "constant",

@@ -27,6 +27,19 @@ def test_the_cell_keeps_the_contract(
     keep_contract(Cell(objective, train, bases[base], tmp_path), monkeypatch)
 
 
+ANSWERS = [
+    *(("llama", rows, train) for rows in ("multi", "number") for train in ("head", "last:1", "full", "lora")),
+    *(("bert", rows, train) for rows in ("multi", "number") for train in ("head", "lora")),
+]
+
+
+@pytest.mark.parametrize(("base", "rows", "train"), ANSWERS)
+def test_a_head_that_says_several_labels_or_a_number_keeps_it_too(
+    base: str, rows: str, train: str, bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_contract(Cell("classify", train, bases[base], tmp_path, rows=rows), monkeypatch)
+
+
 @pytest.mark.parametrize("objective", ["pretrain", "sft"])
 def test_a_language_objective_has_no_head_to_train(objective: str, bases: dict[str, Path], tmp_path: Path) -> None:
     cell = Cell(objective, "head", bases["llama"], tmp_path)

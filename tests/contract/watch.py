@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -67,7 +68,17 @@ def plain_loss(model: AdaptedModel, rows: Sequence[Row]) -> float:
             units += int(learned.sum())
         else:
             states = model.network(input_ids=tokens, output_hidden_states=True).hidden_states[-1]
-            logits = model.heads["classifier"](states.mean(dim=1))
-            total += float(functional.cross_entropy(logits, torch.tensor([int(row.target)])))
+            total += plain_head_loss(model.heads["classifier"], states.mean(dim=1), row.target)
             units += 1
     return total / units
+
+
+def plain_head_loss(head: Any, encodings_1H: Tensor, target: Any) -> float:
+    """What one row costs, from the head's logits and buffers alone."""
+    logits = head(encodings_1H)
+    buffers = dict(head.named_buffers())
+    if isinstance(target, np.ndarray):
+        return float(functional.binary_cross_entropy_with_logits(logits[0], torch.from_numpy(target), reduction="sum"))
+    if "centre" in buffers:
+        return float((logits[0, 0] - (target - buffers["centre"]) / buffers["spread"]) ** 2)
+    return float(functional.cross_entropy(logits, torch.tensor([int(target)])))

@@ -8,9 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affinage.data.layouts import recognise
+from affinage.data import choices
+from affinage.data import columns as col
+from affinage.data import finders as find
+from affinage.data import judged_finders as judge
+from affinage.data.layouts import ROLES, Layout, recognise
 from affinage.data.ledger import Drop
-from affinage.data.records import Chat, Labelled, Prompt, Record, Source, Text
+from affinage.data.records import Chat, Label, Labelled, Prompt, Record, Source, Text
 from affinage.data.sources import RawRow
 from affinage.errors import InputError
 
@@ -69,7 +73,7 @@ def test_chats_and_pairs(row: dict[str, Any], expected: list[tuple[str, str]]) -
     assert str(record.source) == "f.jsonl:1"
 
 
-LABELLED: list[tuple[dict[str, Any], str, str]] = [
+LABELLED: list[tuple[dict[str, Any], str, Label]] = [
     ({"text": "t", "label": 3}, "t", "3"),
     ({"text": "t", "label": 3.0}, "t", "3"),
     ({"text": "t", "label": True}, "t", "true"),
@@ -77,14 +81,21 @@ LABELLED: list[tuple[dict[str, Any], str, str]] = [
     ({"Sentence": "t", "Sentiment": "pos"}, "t", "pos"),
     ({"utterance": "t", "intent": "pay"}, "t", "pay"),
     ({"question": "t", "coarse_label": "NUM"}, "t", "NUM"),
-    ({"text": "t", "labels": ["x"]}, "t", "x"),
+    ({"text": "t", "labels": ["x"]}, "t", ("x",)),
+    ({"text": "t", "labels": ["y", " x", "y", ""]}, "t", ("x", "y")),
+    ({"text": "t", "labels": []}, "t", ()),
+    ({"text": "t", "label": 0.25}, "t", 0.25),
+    ({"text": "t", "label": "0.25"}, "t", 0.25),
+    ({"text": "t", "rating": 4.0}, "t", 4.0),
+    ({"text": "t", "stars": 4}, "t", "4"),
+    ({"text": "t", "score": 3.0}, "t", 3.0),
     ({"title": "h", "text": "t", "label": "x"}, "h\nt", "x"),
     ({"title": "h", "text": "h t", "label": "x"}, "h t", "x"),
 ]
 
 
 @pytest.mark.parametrize(("row", "text", "label"), LABELLED)
-def test_text_and_label(row: dict[str, Any], text: str, label: str) -> None:
+def test_text_and_label(row: dict[str, Any], text: str, label: Label) -> None:
     (record,) = records(row)
     assert record == Labelled(text=text, label=label)
 
@@ -156,7 +167,9 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("chat", {"messages": [{"role": "system", "content": "s"}] * 2 + [U, A]}, "bad-role-order"),
     ("chat", {"messages": [{"role": "user", "content": ""}, A]}, "empty-prompt"),
     ("chat", {"messages": [U, {"role": "assistant", "content": None}]}, "empty-response"),
-    ("chat", {"messages": [U, {"role": "tool", "content": "x"}]}, "tool-calls"),
+    ("chat", {"messages": [U, {"role": "tool", "content": "x"}]}, "bad-role-order"),
+    ("chat", {"messages": [U, A, {"role": "tool", "content": "x"}]}, "bad-role-order"),
+    ("chat", {"messages": [U, {**A, "weight": "0"}]}, "wrong-type"),
     ("chat", {"messages": [U, {"role": "assistant", "tool_calls": [{"id": 1}]}]}, "tool-calls"),
     ("chat", {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}, A]}, "not-text"),
 ]
@@ -187,12 +200,11 @@ def test_columns_overrule_what_would_be_recognised() -> None:
     [
         ({"alpha": 1, "beta": "long enough"}, None, r"no known layout fits the columns alpha, beta[\s\S]*text=beta"),
         ({"photo": {"bytes": b"x", "path": ""}, "label": "cat"}, None, r"photo hold images.*text only"),
-        (
-            {"prompt": "q", "chosen": "a", "rejected": "b"},
-            None,
-            r"preferences \(chosen, rejected\)[\s\S]*prompt=prompt",
-        ),
-        ({"messages": [U, A], "label": True}, None, "rated true or false"),
+        ({"prompt": "q", "response1": "a", "response2": "b"}, None, r"no column says which is better[\s\S]*winner="),
+        ({"prompt": "q", "response_a": "a", "response_b": "b", "winner": 0}, {"winner": "winner"}, "do not suffice"),
+        ({"text": "t", "message_id": "1", "parent_id": "0", "role": "assistant"}, None, "single messages of threads"),
+        ({"text": "t", "tools": "[]"}, {"tools": "tools"}, "columns.tools has no place"),
+        ({"prompt": "q", "chosen": "a"}, {"prompt": "prompt", "chosen": "chosen"}, "do not go together"),
         ({"text": "t"}, {"txet": "text"}, "unknown role. Did you mean 'text'"),
         ({"text": "t"}, {"text": "texte"}, "no column 'texte' for columns.text. Did you mean 'text'"),
         ({"text": "t", "prompt": "q"}, {"text": "text", "prompt": "prompt"}, "do not go together"),
@@ -212,52 +224,62 @@ def test_the_description_names_the_columns() -> None:
     assert recognise(raw({"messages": [U]})).description.startswith("prompts")
 
 
+# Every name that a layout looks at, so that chance meets them.
 NAMES = st.sampled_from(
-    [
-        "text",
-        "label",
-        "labels",
-        "messages",
-        "conversations",
-        "prompt",
-        "completion",
-        "instruction",
-        "instances",
-        "output",
-        "answers",
-        "question",
-        "context",
-        "contexts",
-        "history",
-        "system",
-        "title",
-        "image",
-        "role",
-        "from",
-        "content",
-        "value",
-        "type",
-        "weight",
-        "tool_calls",
-    ]
+    sorted(
+        {*col.TURNS, *col.PROMPTS, *col.RESPONSES, *col.INPUTS, *col.LABELLED_TEXTS, *col.LABELS, *col.NUMBERS}
+        | {*col.TEXTS, *col.TOOLS, *col.REFERENCES, *find.QUERIES, *find.PASSAGES, *find.NEGATIVES, *judge.LISTS}
+        | {*judge.BEST_FIRST, *judge.RANKS, *judge.SCORES, *judge.COMPARISONS, *judge.WINNERS, *judge.MARGINS}
+        | {*choices.CHOICES, *choices.KEYS}
+        | {"chosen", "rejected", "response1", "response2", "answer_a", "answer_b", "score_a", "score_b", "confidence"}
+        | {"instruction", "instances", "history", "system", "image", "role", "from", "content", "value", "type", "name"}
+        | {"weight", "tool_calls", "function", "arguments", "reasoning", "replies", "rank", "tool_call_id", "deleted"}
+    )
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.binary(max_size=2)
-    | st.sampled_from(["user", "assistant", "system", "text"]),
+    | st.sampled_from(["user", "assistant", "system", "text", "tool", "function_call", "tie", "a", "1", "0.5", "[{}]",
+                       "Human: q\n\nAssistant: a", "tool_use", "thinking", '{"name": "f", "arguments": {}}'])
+    | st.sampled_from([[U, A], [U], [A], [1, 2], [1, 2, 1], ["a", "b"], {"role": "prompter", "text": "q", "replies": []}]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
     max_leaves=12,
 )  # fmt: skip
+ROWS = st.lists(st.dictionaries(NAMES, VALUES, max_size=6), min_size=1, max_size=4)
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(st.dictionaries(NAMES, VALUES, max_size=5), min_size=1, max_size=4))
-def test_whatever_stands_in_a_row_it_becomes_a_record_a_drop_or_one_message(rows: list[dict[str, Any]]) -> None:
-    try:
-        layout = recognise(raw(*rows))
-    except InputError:
-        return
+def each_is_a_record_or_a_drop(layout: Layout, rows: list[dict[str, Any]]) -> None:
     for row in raw(*rows):
         outcomes = layout.to_records(row)
         assert outcomes
         for outcome in outcomes:
             assert outcome.reason if isinstance(outcome, Drop) else outcome.id
+
+
+@settings(max_examples=300, deadline=None)
+@given(ROWS)
+def test_whatever_stands_in_a_row_it_becomes_a_record_a_drop_or_one_message(rows: list[dict[str, Any]]) -> None:
+    try:
+        layout = recognise(raw(*rows), label_separator=";")
+    except InputError:
+        return
+    each_is_a_record_or_a_drop(layout, rows)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ROWS, ROWS)
+def test_rows_beyond_the_head_may_be_anything(head: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
+    try:
+        layout = recognise(raw(*head))
+    except InputError:
+        return
+    each_is_a_record_or_a_drop(layout, rows)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ROWS, st.dictionaries(st.sampled_from(ROLES), NAMES, min_size=1, max_size=4))
+def test_whatever_columns_are_named(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
+    try:
+        layout = recognise(raw(*rows), columns)
+    except InputError:
+        return
+    each_is_a_record_or_a_drop(layout, rows)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from affinage.data.labels import label_map, label_matrix, names_of, task_of
 from affinage.data.load import load_records
+from affinage.data.records import Labelled, Text
 from affinage.errors import AffinageError, InputError
 
 
@@ -109,6 +112,8 @@ REAL: dict[str, tuple[str, int, dict[str, int]]] = {
     "medquad/qa.jsonl.gz": ("chat", 14769, {"duplicate": 46}),
     "medquad/text.jsonl.gz": ("text", 4958, {"duplicate": 3}),
     "pubmedqa": ("text", 500, {}),
+    "frenchmedmcqa/train.jsonl": ("chat", 2168, {"duplicate": 3}),
+    "morfitt_fr/train.jsonl.gz": ("labelled", 1514, {}),
 }
 
 
@@ -133,15 +138,6 @@ def test_real_columns(shared: Path) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(
-    "name", ["dpo_en_sample", "hh_rlhf_harmless", "kto_en_sample", "oasst1_ranked", "pandalm_human"]
-)
-def test_real_preferences_are_refused_by_name(shared: Path, name: str) -> None:
-    with pytest.raises(InputError, match=r"preferences|rated"):
-        load_records([shared / "data" / name])
-
-
-@pytest.mark.real
 @pytest.mark.parametrize("folder", ["messy_tables", "messy_annotation_files", "documents"])
 @pytest.mark.parametrize("bad_rows", ["error", "drop"])
 def test_messy_files_give_rows_or_one_message(shared: Path, folder: str, bad_rows: str) -> None:
@@ -153,6 +149,77 @@ def test_messy_files_give_rows_or_one_message(shared: Path, folder: str, bad_row
             assert loaded.read == len(loaded.records) + len(loaded.drops) > 0
         except AffinageError as error:
             assert error.fix  # noqa: PT017 - any other exception fails the test by itself
+
+
+@pytest.mark.real
+def test_every_real_file_of_json_lines_is_read_or_refused_in_words(shared: Path) -> None:
+    refused = set()
+    for path in sorted((shared / "data").rglob("*.jsonl*")):
+        try:
+            loaded = load_records([path], bad_rows="drop")
+            assert loaded.read == len(loaded.records) + len(loaded.drops) > 0
+        except AffinageError as error:
+            refused.add(path.name)
+            assert error.fix  # noqa: PT017 - any other exception fails the test by itself
+    assert refused == {"example_overlapping.jsonl"}  # spans of labels
+
+
+@pytest.mark.real
+def test_real_labels_are_several_a_row(shared: Path) -> None:
+    labelled = [r for r in load_records([shared / "data/morfitt_fr/dev.jsonl.gz"]).records if isinstance(r, Labelled)]
+    assert task_of(labelled) == "multi"
+    labels = label_map(labelled)
+    assert len(labels) == 12
+    assert label_matrix(labelled, labels).sum() == sum(len(names_of(record.label)) for record in labelled) > 1022
+
+
+def test_redaction_comes_before_duplicates_are_looked_for(tmp_path: Path) -> None:
+    paths = write(tmp_path, a_jsonl='{"text":"mail jo@example.org"}\n{"text":"mail al@example.org"}\n{"text":"no"}\n')
+    loaded = load_records(paths, redact=True)
+    assert [record.text for record in loaded.records if isinstance(record, Text)] == ["mail [EMAIL]", "no"]
+    assert loaded.redactions == {"EMAIL": 2}
+    assert [drop.reason for drop in loaded.drops] == ["duplicate"]
+    assert load_records(paths).redactions == {}
+
+
+def test_labels_split_and_the_kind_of_label_stays_one_in_a_file(tmp_path: Path) -> None:
+    paths = write(tmp_path, a_csv="text,label\na,x;y\nb,y\n")
+    loaded = load_records(paths, label_separator=";")
+    assert [record.label for record in loaded.records if isinstance(record, Labelled)] == [("x", "y"), ("y",)]
+
+
+def test_documents_are_read_together_with_what_was_taken_out(tmp_path: Path) -> None:
+    page = "<html><body><nav>Home</nav><article><p>{}</p></article></body></html>"
+    for name, words in (("a", "Rennet curdles the milk. " * 20), ("b", "Brine makes the rind. " * 20)):
+        (tmp_path / f"{name}.html").write_text(page.format(words))
+    (tmp_path / "c.txt").write_text("plain")
+    loaded = load_records([tmp_path])
+    assert [record.kind for record in loaded.records] == ["text"] * 3
+    assert loaded.layouts[str(tmp_path / "a.html")] == "document: its clean text"
+    assert loaded.read == 3
+
+
+def test_a_workbook_that_is_no_table_is_read_as_a_document(tmp_path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in (["Cheese", "Months"], ["Comté", 18], ["Mimolette", 12]):
+        book.active.append(row)
+    book.save(tmp_path / "cheese.xlsx")
+    loaded = load_records([tmp_path / "cheese.xlsx"])
+    assert loaded.kind == "text"
+    assert any("no table of a known layout" in note for note in loaded.notes)
+    with pytest.raises(InputError, match="no column 'month'"):
+        load_records([tmp_path / "cheese.xlsx"], columns={"text": "month"})
+    texts = load_records([tmp_path / "cheese.xlsx"], columns={"text": "Cheese"}).records
+    assert [record.text for record in texts if isinstance(record, Text)] == ["Comté", "Mimolette"]
+
+
+def test_the_collector_runs_again_after_loading(tmp_path: Path) -> None:
+    paths = write(tmp_path, a_jsonl='{"text":"a"}\n{"text":7}\n')
+    with pytest.raises(InputError):
+        load_records(paths)
+    assert gc.isenabled()
 
 
 def test_gz_and_bom_and_folder_together(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affinage.data.records import Chat, Labelled, Message, Prompt, Source, Text
+from affinage.data.records import Chat, Labelled, Message, Pair, Source, Text
 from affinage.data.rendering import Renderer
 from affinage.data.templates import PLAIN_TEMPLATE
 from affinage.errors import InputError
@@ -216,8 +216,8 @@ def test_roles_and_texts_that_cannot_be() -> None:
         made.text(Text(text="a\ud800"))
     with pytest.raises(InputError, match="surrogate"):
         made.rows([Chat(messages=(Message("user", "a\ud800"), ANSWER))])
-    with pytest.raises(TypeError, match="Prompt"):
-        made.rows([Prompt(messages=(USER,))])
+    with pytest.raises(TypeError, match="Pair"):
+        made.rows([Pair(query="a", passage="b")])
     with pytest.raises(InputError, match="fast tokenizer"):
         renderer(type("Slow", (), {"chat_template": CHATML, "eos_token": EOS})())
 

@@ -104,6 +104,31 @@ def test_every_part_sees_the_same_ids(
     assert wanted.whole(chat)[: len(ids.prompts[0])] == ids.prompts[0]
 
 
+TOOL = {"name": "cellar", "description": "Looks.", "parameters": {"type": "object", "properties": {}}}
+
+
+def test_chats_with_tools_are_trained_and_scored_as_transformers_writes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("affinage.reports.html.write_report", lambda folder: None)
+    monkeypatch.setattr(language.LanguageWork, "general", lambda self, model: None)
+    tools = [{"type": "function", "function": TOOL}]
+    chats = []
+    for n, (ask, _, _, told) in enumerate(CHATS):
+        call = {"type": "function", "id": f"c{n}", "function": {"name": "cellar", "arguments": {"rind": f"é {n}"}}}
+        asked = {"role": "assistant", "content": "", "tool_calls": [call]}
+        chats.append([ask, asked, {"role": "tool", "name": "cellar", "tool_call_id": f"c{n}", "content": "9 °C"}, told])
+    data = tmp_path / "chats.jsonl"
+    data.write_text("".join(json.dumps({"messages": chat, "tools": tools}) + "\n" for chat in chats))
+    ids = Ids(monkeypatch)
+    run = _tuned(save_decoder(tmp_path / "base"), data, tmp_path / "run", None)
+    wanted = Wanted(run, None)
+    everything = sorted(wanted.whole(chat, tools) for chat in chats)
+    held_out = [row for row in everything if row not in ids.trained]
+    assert sorted(ids.trained + held_out) == everything
+    assert sorted(row for row in ids.scored if row in everything) == sorted(held_out * 2)
+
+
 class Wanted:
     """Ids by transformers' own template code, from the tokenizer that the run has saved."""
 
@@ -111,8 +136,8 @@ class Wanted:
         self.tokenizer = AutoTokenizer.from_pretrained(run.model_folder)
         self.before = [{"role": "system", "content": system}] if system else []
 
-    def whole(self, chat: list[dict[str, str]]) -> list[int]:
-        return self._ids([*self.before, *chat], False)
+    def whole(self, chat: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> list[int]:
+        return self._ids([*self.before, *chat], False, tools)
 
     def prompt(self, chat: list[dict[str, str]]) -> list[int]:
         """Up to where the last answer begins."""
@@ -120,8 +145,8 @@ class Wanted:
         assert self.whole(chat)[: len(found)] == found
         return found
 
-    def _ids(self, turns: list[dict[str, str]], prompt: bool) -> list[int]:
-        text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt)
+    def _ids(self, turns: list[dict[str, Any]], prompt: bool, tools: list[dict[str, Any]] | None = None) -> list[int]:
+        text = self.tokenizer.apply_chat_template(turns, tools=tools, tokenize=False, add_generation_prompt=prompt)
         found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         start = self.tokenizer.bos_token_id
         return found if found[0] == start or not self.adds_start else [start, *found]

@@ -11,9 +11,11 @@ import torch
 
 from affinage.data.batches import Row
 from affinage.errors import RunError
+from affinage.evaluation.answers import score_encodings, score_rows
 from affinage.evaluation.baselines import majority, tfidf_logistic
 from affinage.evaluation.calibration import fit_temperature
-from affinage.evaluation.classification import ClassScores, learning_curve, nested_order, score_encodings, score_rows
+from affinage.evaluation.classification import ClassScores
+from affinage.evaluation.growth import learning_curve, nested_order
 from affinage.models.adapted import AdaptedModel
 from affinage.models.encodings import encode_rows
 from affinage.models.heads import CLASSIFIER, ClassifierHead
@@ -33,11 +35,10 @@ def test_the_figures_are_scikit_learns() -> None:
 
     found = scores()
     figures = found.metrics()
-    assert found.accuracy.value == pytest.approx(metrics.accuracy_score(found.targets_R, found.predicted_R))
+    assert found.headline.value == pytest.approx(metrics.accuracy_score(found.targets_R, found.predicted_R))
     macro = metrics.f1_score(found.targets_R, found.predicted_R, average="macro")
     assert figures["macro_f1"].value == pytest.approx(macro)
-    assert found.log_loss == figures["log_loss"]
-    assert found.log_loss.value == pytest.approx(metrics.log_loss(found.targets_R, found.probabilities_RC))
+    assert figures["log_loss"].value == pytest.approx(metrics.log_loss(found.targets_R, found.probabilities_RC))
     matrix = metrics.confusion_matrix(found.targets_R, found.predicted_R)
     assert found.to_json()["confusion"]["counts"] == matrix.tolist()
     assert all(interval.low <= interval.value <= interval.high for interval in figures.values())
@@ -62,7 +63,7 @@ def test_folds_joined_are_all_their_rows() -> None:
 def test_scoring_texts_equals_scoring_their_encodings(kind: str) -> None:
     torch.manual_seed(0)
     head = ClassifierHead(LABELS, 64, HeadSettings(depth=2, width=8, dropout=0.5), pooling="last", layer=1)
-    head.temperature.fill_(0.1)
+    head.scales["temperature"].fill_(0.1)
     network = llama() if kind == "llama" else bert()
     model = AdaptedModel(network, causal=kind == "llama", heads={CLASSIFIER: head}).train()
     rng = np.random.default_rng(0)
@@ -117,7 +118,7 @@ def test_tfidf_finds_the_telling_words_and_sees_training_rows_only() -> None:
     texts, targets = tickets(150, 0)
     held_out, held_out_targets = tickets(60, 1)
     found = tfidf_logistic(texts, targets, held_out, held_out_targets, LABELS)
-    assert found.accuracy.value > 0.95
+    assert found.headline.value > 0.95
     wrong = tfidf_logistic(texts, targets, held_out, [(t + 1) % 3 for t in held_out_targets], LABELS)
     np.testing.assert_array_equal(found.probabilities_RC, wrong.probabilities_RC)
     np.testing.assert_allclose(found.probabilities_RC.sum(axis=1), 1, atol=1e-9)
@@ -138,17 +139,17 @@ def test_the_curve_refits_on_nested_parts_and_scores_the_same_rows() -> None:
     targets = np.repeat([0, 1, 2], [50, 30, 20])
     asked: list[set[int]] = []
 
-    def refit(numbers: np.ndarray) -> np.ndarray:
+    def refit(numbers: np.ndarray) -> ClassScores:
         asked.append(set(numbers.tolist()))
-        return scores(40, seed=len(numbers)).probabilities_RC
+        return ClassScores(scores(40, seed=len(numbers)).probabilities_RC, held_out, LABELS)
 
     held_out = scores(40).targets_R
-    curve = learning_curve(refit, targets, held_out, LABELS, seed=3)
+    curve = learning_curve(refit, targets, seed=3)
     assert [(point["share"], point["rows"]) for point in curve] == [(0.1, 10), (0.25, 25), (0.5, 50), (1.0, 100)]
     assert all(small < large for small, large in pairwise(asked))
     hits = scores(40, seed=100).predicted_R == held_out
     assert curve[-1]["accuracy"]["value"] == pytest.approx(hits.mean())
-    assert [point["rows"] for point in learning_curve(refit, targets[-4:], held_out, LABELS)] == [2, 4]
+    assert [point["rows"] for point in learning_curve(refit, targets[-4:])] == [2, 4]
 
 
 def test_every_beginning_has_the_classes_own_shares() -> None:
@@ -172,5 +173,5 @@ def test_word_counts_are_an_honest_peer_on_real_questions(shared: Path) -> None:
     labels = sorted(set(sides[0][1]))
     numbers = [[labels.index(label) for label in side[1]] for side in sides]
     found = tfidf_logistic(sides[0][0], numbers[0], sides[1][0], numbers[1], labels)
-    assert found.accuracy.value > 0.75  # published word-count models reach 0.8 to 0.88 with all 5,452 rows
-    assert majority(numbers[0], numbers[1], labels).accuracy.value < 0.3
+    assert found.headline.value > 0.75  # published word-count models reach 0.8 to 0.88 with all 5,452 rows
+    assert majority(numbers[0], numbers[1], labels).headline.value < 0.3

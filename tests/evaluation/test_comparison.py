@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from affinage.evaluation.class_metrics import class_metrics, confusion
 from affinage.evaluation.classification import ClassScores
-from affinage.evaluation.comparison import compare_classes, compare_language
+from affinage.evaluation.comparison import compare_heads, compare_language
 from affinage.evaluation.intervals import Interval
 from affinage.evaluation.language import LanguageScores
 
@@ -21,6 +21,12 @@ def classifier(rows: int = 80, skill: float = 1.5, seed: int = 0) -> ClassScores
     logits = rng.normal(size=(rows, 3)) + skill * np.eye(3)[targets]
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return ClassScores(probabilities, targets, ("a", "b", "c"))
+
+
+def right_in(scores: ClassScores, right_R: np.ndarray) -> ClassScores:
+    """Answers to the same rows that are right in these and wrong in all others."""
+    said = np.where(right_R, scores.targets_R, (scores.targets_R + 1) % 3)
+    return ClassScores(np.eye(3)[said], scores.targets_R, scores.labels)
 
 
 def language(shift: float, seed: int = 0) -> LanguageScores:
@@ -67,8 +73,8 @@ def test_other_tokens_are_refused() -> None:
 def test_new_head_is_held_against_the_best_baseline() -> None:
     scores = classifier(300, skill=2.5)
     rng = np.random.default_rng(1)
-    weak, strong = rng.random(300) < 0.4, rng.random(300) < 0.5
-    result = compare_classes(scores, baselines={"majority": weak, "tf-idf": strong}, folds=5)
+    weak, strong = (right_in(scores, rng.random(300) < share) for share in (0.4, 0.5))
+    result = compare_heads(scores, baselines={"majority": weak, "tf-idf": strong}, folds=5)
     assert result.against == "tf-idf"
     assert result.before is None
     assert result.helped == "yes"
@@ -79,12 +85,14 @@ def test_new_head_is_held_against_the_best_baseline() -> None:
     assert document["folds"] == 5
     assert np.sum(document["metrics"]["confusion"]["after"]["counts"]) == 300
     with pytest.raises(ValueError, match="none was measured"):
-        compare_classes(scores)
+        compare_heads(scores)
 
 
 def test_a_head_that_existed_is_held_against_itself() -> None:
     worse = classifier(skill=0.5)
-    result = compare_classes(classifier(skill=3.0), before=worse, baselines={"majority": np.zeros(80)})
+    result = compare_heads(
+        classifier(skill=3.0), before=worse, baselines={"majority": right_in(worse, np.zeros(80, bool))}
+    )
     assert result.against == "before"
     assert result.helped == "yes"
     assert result.before is not None
@@ -120,11 +128,11 @@ def probe_on_noise(seed: int) -> bool:
     probe = LogisticRegression(max_iter=100).fit(encodings[train], targets[train])
     other = LogisticRegression(max_iter=100).fit(encodings[train, :4], targets[train])
     majority = Counter(targets[train].tolist()).most_common(1)[0][0]
-    result = compare_classes(
+    result = compare_heads(
         ClassScores(probe.predict_proba(encodings[held]), targets[held], ("a", "b", "c")),
         baselines={
-            "majority": targets[held] == majority,
-            "four features": other.predict(encodings[held, :4]) == targets[held],
+            "majority": ClassScores(np.tile(np.eye(3)[majority], (60, 1)), targets[held], ("a", "b", "c")),
+            "four features": ClassScores(other.predict_proba(encodings[held, :4]), targets[held], ("a", "b", "c")),
         },
     )
     return result.helped == "yes"

@@ -308,9 +308,12 @@ def test_right_characters_are_left_alone(text: str) -> None:
 
 def test_the_worst_stands_first_and_html_is_escaped() -> None:
     findings = Findings(
-        [Finding("a", "note", "fine"), Finding("b", "error", "<script>", 1, (example(Source("f<", "2")),))]
+        [
+            Finding("short-text", "note", "fine"),
+            Finding("refused", "error", "<script>", 1, (example(Source("f<", "2")),)),
+        ]
     )
-    assert [finding.code for finding in findings] == ["b", "a"]
+    assert [finding.code for finding in findings] == ["refused", "short-text"]
     assert findings.summary() == "1 error, 1 note"
     assert "<script>" not in findings._repr_html_()
     assert "&lt;script&gt;" in findings._repr_html_()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from affinage.cli.inspect import bracketed, coloured
+from affinage.cli.inspecting import bar, bracketed, coloured
 from affinage.cli.main import main
 from affinage.inspection.checks import find
 from affinage.inspection.tokens import safe, shown_rows, statistics
@@ -31,6 +31,11 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, s
     capsys.readouterr()
     code = main(["inspect", *map(str, words)])
     return code, *capsys.readouterr()
+
+
+def said(value: dict[str, Any]) -> str:
+    """All shown rows, their tokens put together."""
+    return "\n".join("".join(token["text"] for token in row["tokens"]) for row in value["rows"])
 
 
 def test_json_has_the_shape_that_programs_read(write: Write, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,3 +175,88 @@ def test_real_data(name: str, shared: Path) -> None:
     else:
         assert "mojibake" not in {finding.code for finding in findings}
     assert statistics(material) is not None
+
+
+def test_a_row_is_shown_by_number_and_by_place(write: Write, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write([*chats(3), {"prompt": "And?", "response": ""}, *chats(8)[3:]])
+    code, out, _ = run(capsys, path, "--model", base, "--row", 5, "--row", f"{path.name}:2", "--json")
+    assert code == 0
+    assert [row["line"] for row in json.loads(out)["rows"]] == [6, 2]
+    code, _, err = run(capsys, path, "--model", base, "--row", f"{path}:4")
+    assert code == 2
+    assert "the row was left out: empty-response" in err
+    for wrong in (0, 99, "elsewhere.jsonl:1"):
+        code, _, err = run(capsys, path, "--model", base, "--row", wrong)
+        assert (code, "Traceback" in err) == (2, False)
+
+
+def test_a_row_that_is_too_long_can_be_looked_at(write: Write, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write([*chats(), {"prompt": "Go on", "response": "so " * 600}])
+    code, out, _ = run(capsys, path, "--model", base, "--row", f"{path}:13")
+    assert code == 2, "the error finding stays"
+    assert "more tokens" not in out
+    assert out.count("so") >= 600
+
+
+def test_lengths_languages_and_labels_are_shown(write: Write, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {
+            "text": f"The parcel number {n} with the washed cheeses came {'very ' * n}late",
+            "label": ("late", "lost")[n % 3 > 1],
+        }
+        for n in range(30)
+    ]
+    code, out, _ = run(capsys, write(rows), "--model", base)
+    assert code == 0
+    assert "lengths in tokens" in out
+    assert "█" in out
+    assert "languages: en 100.0 % (of 30 rows looked at)" in out
+    assert "late  20 (66.7 %)" in out
+    code, out, _ = run(capsys, write(rows), "--model", base, "--json")
+    value = json.loads(out)
+    assert sum(part["rows"] for part in value["tokens"]["histogram"]) == 30
+    assert value["languages"] == {"en": 1.0}
+    assert value["labels"][0] == {"label": "late", "rows": 20, "share": 20 / 30}
+
+
+def test_redacting_shows_placeholders_and_counts(write: Write, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write([*chats(), {"prompt": "Who?", "response": "Ask ann.lee@cheese.org about it."}])
+    before = path.read_bytes()
+    code, out, _ = run(capsys, path, "--model", base, "--json")
+    assert code == 0
+    assert "Ask ann.lee@cheese.org" in said(json.loads(out)), "the row as it is"
+    assert not [finding for finding in json.loads(out)["findings"] if "ann.lee" in json.dumps(finding)]
+    code, out, err = run(capsys, path, "--model", base, "--redact", "--json")
+    assert code == 0
+    assert "Ask [EMAIL] about it." in said(json.loads(out))
+    assert "ann.lee" not in said(json.loads(out)) + err
+    assert {"redacted"} <= {finding["code"] for finding in json.loads(out)["findings"]}
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("share", "eighths"), [(0, 0), (1e-9, 1), (0.5, 160), (1, 320)])
+def test_bars_are_as_long_as_their_share(share: float, eighths: int) -> None:
+    shown = bar(share)
+    assert 8 * shown.count("█") + sum(" ▏▎▍▌▋▊▉".index(char) for char in shown if char != "█") == eighths
+
+
+def test_nothing_calls_home(write: Write, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`inspect` and a whole run with every way out of the machine barred."""
+    import socket
+
+    called: list[object] = []
+
+    def barred(*words: object, **_: object) -> None:
+        called.append(words)
+        raise OSError("no network here")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, barred)
+    for name in ("getaddrinfo", "gethostbyname", "create_connection"):
+        monkeypatch.setattr(socket, name, barred)
+    path = write(chats())
+    assert main(["inspect", str(path), "--model", str(base)]) == 0
+    words = ["--set", "steps=2", "--set", "samples=1", "--set", "folds=1", "--set", "threads=1"]
+    assert main(["tune", str(path), "--model", str(base), "--out", str(tmp_path / "run"), *words]) == 0
+    assert (tmp_path / "run" / "evaluation.json").exists()
+    assert called == []

@@ -67,9 +67,9 @@ def test_hidden_layers_are_not_linear_and_dropout_only_acts_in_training() -> Non
 def test_the_temperature_scales_probabilities_and_keeps_the_choice() -> None:
     head = ClassifierHead(LABELS, 6, HeadSettings())
     encodings = 30 * torch.randn(20, 6)
-    sharp = head.probabilities(encodings)
-    head.temperature.fill_(5.0)
-    flat = head.probabilities(encodings)
+    sharp = head.answers(head(encodings))
+    head.scales["temperature"].fill_(5.0)
+    flat = head.answers(head(encodings))
     torch.testing.assert_close(flat, torch.softmax(head(encodings) / 5, dim=-1))
     assert (flat.max(dim=1).values < sharp.max(dim=1).values).all()
     assert torch.equal(flat.argmax(dim=1), sharp.argmax(dim=1))
@@ -78,12 +78,12 @@ def test_the_temperature_scales_probabilities_and_keeps_the_choice() -> None:
 def test_a_head_comes_back_from_its_settings_and_weights_bit_for_bit() -> None:
     head = ClassifierHead(LABELS, 6, HeadSettings(depth=3, width=7, dropout=0.1), pooling="max", layer=1)
     head.standardise(torch.randn(30, 6) * 4 + 1)
-    head.temperature.fill_(1.7)
+    head.scales["temperature"].fill_(1.7)
     again = ClassifierHead.from_settings(json.loads(json.dumps(head.settings)))
     again.load_state_dict(head.state_dict())
     assert again.settings == head.settings
     encodings = torch.randn(5, 6)
-    assert torch.equal(again.eval().probabilities(encodings), head.eval().probabilities(encodings))
+    assert torch.equal(again.answers(again.eval()(encodings)), head.answers(head.eval()(encodings)))
 
 
 @pytest.mark.parametrize("change", [{"depth": 0}, {"labels": None}, {"inputs": "wide"}, {"pooling": "median"}])
@@ -112,5 +112,5 @@ def test_few_rows_take_small_steps() -> None:
     rates = [head_defaults(rows, 3, 64)["learning_rate"] for rows in (10, 500, 2500, 5000, 10**6)]
     assert rates == sorted(rates)
     assert (rates[0], rates[-1]) == (1e-3, 1e-2)
-    with pytest.raises(InputError, match="1 classes"):
-        head_defaults(10, 1, 64)
+    with pytest.raises(InputError, match="0 outputs"):
+        head_defaults(10, 0, 64)

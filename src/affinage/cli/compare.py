@@ -13,6 +13,7 @@ from affinage.cli.output import Json, Screen, figure, print_json
 from affinage.errors import InputError
 
 if TYPE_CHECKING:
+    from affinage.evaluation.scores import HeadScores
     from affinage.runs import Run
     from affinage.training.reporting import Reporter
 
@@ -81,6 +82,8 @@ def _paired(
 
     if len({str(run.plan["objective"]) == "classify" for run in runs}) > 1:
         return [], "classifiers and language models have no figure in common"
+    if len({task_of_run(run) for run in runs}) > 1:
+        return [], "one label, several labels and numbers have no figure in common"
     try:
         records = records_for(runs[0], data) if data else held_out_by_all(runs)
     except InputError as error:
@@ -101,20 +104,24 @@ def _paired(
     return pairs, ""
 
 
+def task_of_run(run: Run) -> str:
+    """What the run's head answers; runs of the first release knew one label a row."""
+    asked = run.plan["settings"].get("head.task") or {}
+    return str(asked.get("value") or "single") if run.plan["objective"] == "classify" else ""
+
+
 def difference(first: Any, second: Any) -> dict[str, Any] | None:
-    """The second scores minus the first: accuracy, nats per token, or bits per byte where the tokens differ."""
+    """The second scores minus the first: the heads' figure, nats per token, or bits per byte where the tokens differ."""
     import math
 
     import numpy as np
 
-    from affinage.evaluation.class_metrics import correct
-    from affinage.evaluation.classification import ClassScores
     from affinage.evaluation.intervals import mean_interval, paired, verdict
+    from affinage.evaluation.scores import HeadScores
 
-    weights, better = None, False
-    if isinstance(first, ClassScores):
-        metric, better, one, two = "accuracy", True, correct(first), correct(second)
-    elif np.array_equal(first.tokens_R, second.tokens_R):
+    if isinstance(first, HeadScores):
+        return _between_heads(first, second)
+    if np.array_equal(first.tokens_R, second.tokens_R):
         metric, weights, one, two = "loss", first.tokens_R, first.nll_R, second.nll_R
     elif first.bytes_R.all() and np.array_equal(first.bytes_R, second.bytes_R):
         metric, weights = "bits_per_byte", first.bytes_R
@@ -123,8 +130,23 @@ def difference(first: Any, second: Any) -> dict[str, Any] | None:
         return None
     found = paired(one, two, weights)
     values = {name: mean_interval(values, weights).to_json() for name, values in (("first", one), ("second", two))}
-    figures = {"difference": found.difference.to_json(), "p": found.p, "better": verdict(found, better)}
+    figures = {"difference": found.difference.to_json(), "p": found.p, "better": verdict(found, False)}
     return {"metric": metric, "rows": found.rows, **values, **figures}
+
+
+def _between_heads(first: HeadScores, second: HeadScores) -> dict[str, Any]:
+    from affinage.evaluation.intervals import verdict
+
+    found = second.change_from(first)
+    return {
+        "metric": second.metric,
+        "rows": found.rows,
+        "first": first.headline.to_json(),
+        "second": second.headline.to_json(),
+        "difference": found.difference.to_json(),
+        "p": found.p,
+        "better": verdict(found, second.higher_is_better),
+    }
 
 
 def side_by_side(runs: Sequence[Run]) -> list[dict[str, Any]]:

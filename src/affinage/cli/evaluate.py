@@ -13,8 +13,8 @@ from affinage.cli.output import Json, Screen, figure, print_json
 
 if TYPE_CHECKING:
     from affinage.data.records import Record
-    from affinage.evaluation.classification import ClassScores
     from affinage.evaluation.comparison import Evaluation
+    from affinage.evaluation.scores import HeadScores
     from affinage.runs import Run
     from affinage.training.reporting import Reporter
 
@@ -49,9 +49,9 @@ def measured(
 ) -> tuple[Evaluation, int | None]:
     """Base and run on every row of `data`, and how many of these rows the run's own data hold too."""
     from affinage.cli.measuring import common, load_base, measure, overlap, records_for
-    from affinage.evaluation.classification import ClassScores
-    from affinage.evaluation.comparison import compare_classes, compare_language
+    from affinage.evaluation.comparison import compare_heads, compare_language
     from affinage.evaluation.language import LanguageScores
+    from affinage.evaluation.scores import HeadScores
     from affinage.use import load
 
     records = records_for(run, data)
@@ -60,12 +60,14 @@ def measured(
         reporter.note(
             f"note: {seen:,} of {len(records):,} rows also stand in the run's own data: the figures flatter it"
         )
-    after = measure(load(run.folder, device=device, threads=threads), records, reporter, "run")
+    model = load(run.folder, device=device, threads=threads)
+    task, labels = model.task, model.labels
+    after = measure(model, records, reporter, "run")
+    del model
     gc.collect()
-    if isinstance(after.scores, ClassScores):
-        known = {record.id: record for record in records}
-        baselines = baseline_hits(run, [known[key] for key in after.ids], after.scores)
-        return compare_classes(after.scores, baselines=baselines), seen
+    if isinstance(after.scores, HeadScores):
+        baselines = rivals(run, task or "single", labels, records, after.ids)
+        return compare_heads(after.scores, baselines=baselines), seen
     before = measure(load_base(run, device=device, threads=threads), records, reporter, "base")
     first, second = common([before, after])
     assert isinstance(first, LanguageScores)
@@ -73,31 +75,39 @@ def measured(
     return compare_language(first, second), seen
 
 
-def baseline_hits(run: Run, records: Sequence[Record], scores: ClassScores) -> dict[str, Any]:
-    """Rows that the cheap ways get right, learned from the training rows (the majority alone where these are gone)."""
+def rivals(
+    run: Run, task: str, labels: list[str], records: Sequence[Record], ids: Sequence[str]
+) -> dict[str, HeadScores]:
+    """What the cheap ways say of the records with these ids, learned from the training rows.
+
+    Where the training rows are gone, the first of them alone, learned from the very rows it is scored on.
+    """
     from affinage.data.records import Labelled
+    from affinage.data.targets import as_task, target_array
     from affinage.errors import InputError
-    from affinage.evaluation.baselines import majority, tfidf_logistic
-    from affinage.evaluation.class_metrics import correct
+    from affinage.evaluation.measures import MEASURES, Sides
     from affinage.tuning.prepare import prepare
 
-    labels, targets = list(scores.labels), scores.targets_R
-    number = {label: place for place, label in enumerate(labels)}
+    known = {record.id: record for record in as_task((r for r in records if isinstance(r, Labelled)), task)}
+    held_out = [known[key] for key in ids]
+    ways = MEASURES[task].rivals
     try:
         train = [record for record in prepare(run.recipe).records_on("train") if isinstance(record, Labelled)]
     except InputError:
-        return {"majority class": correct(majority(targets, targets, labels))}
-    known = [number[record.label] for record in train]
-    texts = [record.text for record in records if isinstance(record, Labelled)]
-    tfidf = tfidf_logistic([record.text for record in train], known, texts, targets, labels, seed=run.recipe.seed)
-    usual = majority(known, targets, labels)
-    return {"majority class": correct(usual), "tf-idf + logistic regression": correct(tfidf)}
+        train, ways = held_out, dict(list(ways.items())[:1])
+    sides = Sides(
+        [record.text for record in train], target_array(train, labels, task),
+        [record.text for record in held_out], target_array(held_out, labels, task), labels, run.recipe.seed,
+    )  # fmt: skip
+    return {name: way(sides) for name, way in ways.items()}
 
 
 def show(screen: Screen, result: dict[str, Any]) -> None:
     """An evaluation for people."""
     screen.say(str(result["sentence"]))
-    metrics = {name: pair for name, pair in result.get("metrics", {}).items() if name != "confusion"}
+    from affinage.reports.words import DETAILS
+
+    metrics = {name: pair for name, pair in result.get("metrics", {}).items() if name not in DETAILS}
     if metrics:
         rows = [(name, figure(pair["before"]), figure(pair["after"])) for name, pair in metrics.items()]
         screen.table(("metric", "before", "after"), rows)

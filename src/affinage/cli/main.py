@@ -31,6 +31,7 @@ COMMANDS = {
     "predict": ("affinage.cli.predict:predict", "Apply a run to every row of a file."),
     "encode": ("affinage.cli.encode:encode", "Turn texts into vectors."),
     "chat": ("affinage.cli.chat:chat", "Talk to a run."),
+    "synthesize": ("affinage.cli.synthesize:synthesize", "Make instruction data with another model."),
     "merge": ("affinage.cli.merge:merge", "Write a run's adapter into its base, proven equal."),
 }
 

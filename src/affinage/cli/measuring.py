@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from affinage.data.load import load_records
 from affinage.data.records import Labelled, Record, Text
 from affinage.data.sections import into_sections
+from affinage.data.targets import as_task, targets_of
 from affinage.device import machine
 from affinage.errors import InputError
-from affinage.evaluation.classification import ClassScores, score_rows
+from affinage.evaluation.answers import score_rows
 from affinage.evaluation.language import LanguageScores, score_language
+from affinage.evaluation.scores import HeadScores
 from affinage.models.loading import open_base
 from affinage.training.reporting import Reporter
 from affinage.tuning.language import by_record
-from affinage.tuning.prepare import make_renderer, prepare
+from affinage.tuning.prepare import load_data, make_renderer, prepare
 from affinage.use import BUDGET, Adapted, load_model
 from affinage.wiring import OBJECTIVE_TABLE
 
 if TYPE_CHECKING:
     from affinage.runs import Run
 
-Scores = LanguageScores | ClassScores
+Scores = LanguageScores | HeadScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def records_for(run: Run, data: Sequence[str]) -> list[Record]:
         InputError: the files cannot be read, or hold another kind than the run's objective takes.
     """
     recipe, objective = run.recipe, str(run.plan["objective"])
-    records = load_records(data, columns=recipe.columns, bad_rows=recipe.bad_rows).records
+    records = load_data(recipe.model_copy(update={"data": tuple(map(str, data))})).records
     eats = OBJECTIVE_TABLE[objective].eats
     if not isinstance(records[0], eats):
         wanted = " or ".join(kind.kind for kind in eats)
@@ -60,21 +61,17 @@ def measure(model: Adapted, records: Sequence[Record], reporter: Reporter, name:
     Raises:
         InputError: a label is unknown to the model, or a record is too long and the run's recipe says "error".
     """
-    labels = model.labels
-    if labels:
-        unknown = sorted({r.label for r in records if isinstance(r, Labelled)} - set(labels))
-        if unknown:
-            raise InputError(
-                f"the label {unknown[0]!r} is none of the run's: {', '.join(labels[:10])}",
-                fix="map or remove these rows",
-            )
-    rows, _ = model.renderer.rows(records, {label: float(number) for number, label in enumerate(labels)} or None)
+    targets, task = None, model.task
+    if task:
+        records = as_task([record for record in records if isinstance(record, Labelled)], task)
+        targets = targets_of(records, model.labels, task)
+    rows, _ = model.renderer.rows(records, targets)
     ids = list(dict.fromkeys(row.record_id for row in rows))
     if not ids:
         raise InputError("no row is left to measure on", fix="`affinage inspect DATA` shows why each row was dropped")
     pad = model.renderer.pad_id
     with reporter.stage(f"scoring {name}", len(rows)) as advance:
-        if labels:
+        if task:
             return Measured(ids, score_rows(model.model, rows, budget=BUDGET, pad_id=pad))
         found = score_language(model.model, rows, budget=BUDGET, pad_id=pad, progress=lambda done, total: advance(done))
     return Measured(ids, by_record(found, rows))
@@ -119,7 +116,7 @@ def overlap(run: Run, records: Sequence[Record]) -> int | None:
     """How many of `records` also stand in the run's own data; None where those can no longer be read."""
     recipe = run.recipe
     try:
-        own = load_records(recipe.data, columns=recipe.columns, bad_rows="drop").records
+        own = load_data(recipe, bad_rows="drop").records
     except InputError:
         return None
     texts = [record for record in own if isinstance(record, Text)]
@@ -142,7 +139,7 @@ def common(measured: Sequence[Measured]) -> list[Scores]:
 
 def chosen(scores: Scores, numbers: Sequence[int]) -> Scores:
     """The scores of some records."""
+    if isinstance(scores, HeadScores):
+        return scores.chosen(numbers)
     index = np.array(numbers, np.int64)
-    if isinstance(scores, ClassScores):
-        return ClassScores(scores.probabilities_RC[index], scores.targets_R[index], scores.labels)
     return LanguageScores(scores.nll_R[index], scores.tokens_R[index], scores.bytes_R[index], scores.hits_R[index])

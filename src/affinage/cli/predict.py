@@ -33,7 +33,7 @@ def predict(
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Apply a run to every row of a file: labels with probabilities, answers, or how likely the text is."""
+    """Apply a run to every row of a file: labels with probabilities, numbers, answers, or how likely the text is."""
     from affinage.cli.inputs import read_items
     from affinage.cli.partial import PartialFile
     from affinage.recipe import parse_overrides
@@ -44,7 +44,12 @@ def predict(
     objective = str(found.plan["objective"])
     settings = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     columns = parse_overrides(column) if column else found.recipe.columns
-    items = read_items(data, objective=objective, columns={role: str(name) for role, name in columns.items()})
+    items = read_items(
+        data,
+        objective=objective,
+        columns={role: str(name) for role, name in columns.items()},
+        label_separator=found.recipe.label_separator,
+    )
     about = {"run": found.read("fingerprint.json"), "rows": len(items), **(settings if objective == "sft" else {})}
     part = PartialFile(out, about, overwrite=overwrite)
     done = part.resume([item.id for item in items])
@@ -80,18 +85,41 @@ def predictions(
 
 
 def summarise(items: Sequence[Item], lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Counts for the closing words; `accuracy` with its interval where labels stand beside the texts."""
-    from affinage.evaluation.intervals import mean_interval
-
+    """Counts for the closing words, and a figure with its interval where labels stand beside the texts."""
     errors = Counter(str(line["error"]).split(":")[0] for line in lines if line.get("error"))
-    labels = Counter(str(line["label"]) for line in lines if line.get("label") is not None)
+    labels = Counter(str(name) for line in lines for name in _names(line))
     summary: dict[str, Any] = {"rows": len(lines), "errors": dict(errors)}
     if labels:
         summary["labels"] = dict(labels.most_common())
-        pairs = [(i.truth, line["label"]) for i, line in zip(items, lines, strict=True) if i.truth and "label" in line]
-        if pairs:
-            summary["accuracy"] = mean_interval([float(true == said) for true, said in pairs]).to_json()
-    return summary
+    return {**summary, **_figure(items, lines)}
+
+
+def _names(line: dict[str, Any]) -> list[Any]:
+    """The labels that a line says."""
+    if "labels" in line:
+        return list(line["labels"])
+    return [line["label"]] if line.get("label") is not None else []
+
+
+def _figure(items: Sequence[Item], lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How right the lines are where the truth stands beside the texts, in the figure of the run's task."""
+    from affinage.data.targets import as_names, as_number
+    from affinage.evaluation.intervals import mean_interval
+
+    told = [(item.truth, line) for item, line in zip(items, lines, strict=True) if item.truth is not None]
+    single = [(true, line["label"]) for true, line in told if "label" in line]
+    if single:
+        return {"accuracy": mean_interval([float(as_names(true) == (said,)) for true, said in single]).to_json()}
+    several = [(set(as_names(true)), set(line["labels"])) for true, line in told if "labels" in line]
+    if several:
+        values = [2 * len(true & said) / (len(true) + len(said)) for true, said in several]
+        return {"row_f1": mean_interval(values, [1.0] * len(values)).to_json()}
+    pairs = [(as_number(true), line["value"]) for true, line in told if "value" in line]
+    squares = [(true - said) ** 2 for true, said in pairs if true is not None]
+    if squares:
+        found = mean_interval(squares, [1.0] * len(squares))
+        return {"rmse": found.mapped(lambda square: max(0.0, square) ** 0.5).to_json()}
+    return {}
 
 
 def _labels(model: Adapted, items: Sequence[Item], settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -138,11 +166,9 @@ def _say(screen: Screen, out: Path, summary: dict[str, Any]) -> None:
         rows.append(
             ("labels", ", ".join(f"{label} {count:,}" for label, count in list(summary["labels"].items())[:10]))
         )
-    if summary.get("accuracy"):
-        rows.append(
-            (
-                "accuracy",
-                f"{figure(summary['accuracy'])} (rows that the run learned from flatter it: see `affinage eval`)",
-            )
-        )
+    rows += [
+        (name, f"{figure(summary[key])} (rows that the run learned from flatter it: see `affinage eval`)")
+        for key, name in (("accuracy", "accuracy"), ("row_f1", "F1 per row"), ("rmse", "root mean squared error"))
+        if summary.get(key)
+    ]
     screen.pairs(rows)

@@ -23,15 +23,15 @@ from torch import Tensor
 class Row:
     """One rendered sequence: what the model reads, and how much each token is learned from.
 
-    `learned_bytes` is the UTF-8 length of the text that is learned from (for bits per byte), `target` a class index
-    or number for objectives with a head, `truncated` the tokens cut off by consent.
+    `learned_bytes` is the UTF-8 length of the text that is learned from (for bits per byte), `target` a class index,
+    a number, or a 0 or 1 for each label (C,) for objectives with a head, `truncated` the tokens cut off by consent.
     """
 
     tokens_T: NDArray[np.int32]
     weights_T: NDArray[np.float32]
     record_id: str = ""
     learned_bytes: int = 0
-    target: float | None = None
+    target: float | NDArray[np.float32] | None = None
     truncated: int = 0
 
     def __len__(self) -> int:
@@ -74,7 +74,7 @@ class Batch:
 
 
 def collate(rows: Sequence[Row], pad_id: int) -> Batch:
-    """Right-padded batch of `rows`; targets, where rows have them, become `extras["targets"]` (B,)."""
+    """Right-padded batch of `rows`; targets, where rows have them, become `extras["targets"]`, (B,) or (B, C)."""
     width = max(len(row) for row in rows)
     tokens_BT = torch.full((len(rows), width), pad_id, dtype=torch.long)
     weights_BT = torch.zeros(len(rows), width)
@@ -85,7 +85,7 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
         mask_BT[b, : len(row)] = True
     extras = {}
     if rows[0].target is not None:
-        extras["targets"] = torch.tensor([row.target for row in rows])
+        extras["targets"] = torch.from_numpy(np.array([row.target for row in rows], np.float32))
     return Batch(tokens_BT, weights_BT, mask_BT, extras)
 
 
@@ -110,6 +110,13 @@ def by_length(lengths: Sequence[int], order: Sequence[int], budget: int) -> list
     return groups
 
 
+def draws(numbers: Sequence[int], times: float, rng: random.Random) -> list[int]:
+    """Each of `numbers` as often as `times` says: its whole part, and once more with the rest as probability."""
+    whole, rest = divmod(times, 1)
+    drawn = [number for number in numbers for _ in range(int(whole))]
+    return drawn + [number for number in numbers if rest and rng.random() < rest]
+
+
 class Shuffled(ABC):
     """Micro-batches over several shuffled epochs; the position can be saved and restored at any point.
 
@@ -126,6 +133,10 @@ class Shuffled(ABC):
         self.epoch = 0
         self.position = 0
 
+    def draw(self, rng: random.Random) -> list[int]:
+        """The row numbers of one epoch, before they are shuffled: each row once."""
+        return list(range(self.count))
+
     @abstractmethod
     def cut(self, order: list[int], rng: random.Random) -> list[list[int]]:
         """The row numbers of each micro-batch, from one epoch's shuffled `order`."""
@@ -137,7 +148,7 @@ class Shuffled(ABC):
     def groups(self, epoch: int) -> list[list[int]]:
         """The row numbers of each micro-batch of one epoch, in order."""
         rng = random.Random(f"{self.seed}-{epoch}")
-        order = list(range(self.count))
+        order = self.draw(rng)
         rng.shuffle(order)
         groups = self.cut(order, rng)
         share = min(1.0, self.epochs - epoch)
@@ -176,14 +187,32 @@ class Shuffled(ABC):
 
 
 class Batches(Shuffled):
-    """Rows of similar length together, right-padded, at most `budget` padded tokens in a micro-batch."""
+    """Rows of similar length together, right-padded, at most `budget` padded tokens in a micro-batch.
 
-    def __init__(self, rows: Sequence[Row], *, budget: int, pad_id: int, epochs: float, seed: int) -> None:
+    `times`: how often each row is drawn in a pass, on average (default: once); mixed and replayed sources differ.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        *,
+        budget: int,
+        pad_id: int,
+        epochs: float,
+        seed: int,
+        times: Sequence[float] | None = None,
+    ) -> None:
         super().__init__(len(rows), epochs=epochs, seed=seed)
         self.rows = rows
+        self.times = times
         self.budget = budget
         self.pad_id = pad_id
         self._lengths = [len(row) for row in rows]
+
+    def draw(self, rng: random.Random) -> list[int]:
+        if self.times is None:
+            return super().draw(rng)
+        return [drawn for number, times in enumerate(self.times) for drawn in draws((number,), times, rng)]
 
     def cut(self, order: list[int], rng: random.Random) -> list[list[int]]:
         groups = by_length(self._lengths, order, self.budget)

@@ -31,12 +31,18 @@ def read_hub(uri: str) -> Iterator[RawRow]:
             f"{uri}: images, sound and video are not learned from: text only (column {', '.join(media)})",
             fix="choose a data set of texts",
         )
-    classes = {name: feature for name, feature in rows.features.items() if type(feature).__name__ == "ClassLabel"}
     for number, values in enumerate(rows, start=1):
-        for name, feature in classes.items():
-            if values[name] is not None and values[name] >= 0:
-                values[name] = feature.int2str(values[name])
-        yield RawRow(values, Source(uri, f"row {number}"))
+        named = {name: _class_names(values[name], feature) for name, feature in rows.features.items()}
+        yield RawRow(named, Source(uri, f"row {number}"))
+
+
+def _class_names(value: Any, feature: Any) -> Any:
+    """Names in the place of class numbers, also in lists of them; -1 stands for a hidden label and stays."""
+    if type(feature).__name__ == "ClassLabel":
+        return feature.int2str(value) if isinstance(value, int) and value >= 0 else value
+    if isinstance(value, list) and hasattr(feature, "feature"):
+        return [_class_names(item, feature.feature) for item in value]
+    return value
 
 
 def _load(uri: str, name: str, config: str | None, split: str) -> Any:

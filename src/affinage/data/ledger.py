@@ -18,7 +18,7 @@ from affinage.files import write_bytes
 BadRows = Literal["error", "drop"]
 
 # Damage that a person should look at before anything is learned; all other reasons are dropped and counted.
-DAMAGE = frozenset({"malformed", "wrong-type", "missing-column", "not-text"})
+DAMAGE = frozenset({"malformed", "wrong-type", "missing-column", "not-text", "unreadable", "encrypted"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,9 @@ class Drop:
     """One row that is not learned from, and why.
 
     Reasons: `malformed`, `wrong-type`, `missing-column`, `not-text`, `empty-text`, `empty-label`, `empty-prompt`,
-    `empty-response`, `bad-role-order`, `tool-calls`, `duplicate`, and those that later stages add.
+    `empty-response`, `bad-role-order`, `tool-calls` (calls that cannot be read), `chosen-equals-rejected`,
+    `not-comparable`, `duplicate`, and those of documents (`unreadable`, `encrypted`, `no-text`, `near-duplicate`) and of
+    later stages.
     """
 
     reason: str

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from affinage.data.layouts import Layout, recognise
+from affinage.data.layouts import UnknownLayoutError, recognise
 from affinage.data.ledger import BadRows, Drop
 from affinage.data.readers import read_source
 from affinage.data.records import Record, Source
-from affinage.data.sources import RawRow, find, is_text
+from affinage.data.sources import DOCUMENTS, HUB, WORKBOOKS, RawRow, find, is_text, suffix_of
 from affinage.errors import InputError
 
 _LOOKED_AT = 100
@@ -20,12 +22,18 @@ _LOOKED_AT = 100
 
 @dataclass(slots=True)
 class Loaded:
-    """What came in. `read` = records + drops; `layouts` tells, for each file or hub name, what was taken from where."""
+    """What came in. `read` = records + drops; `layouts` tells, for each file or hub name, what was taken from where.
+
+    `removed` counts what was taken out of documents (headers, boilerplate, near-duplicates ...), `redactions` the
+    placeholders that stand for personal data and secrets, each by kind.
+    """
 
     records: list[Record] = field(default_factory=list)
     drops: list[Drop] = field(default_factory=list)
     layouts: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    removed: dict[str, int] = field(default_factory=dict)
+    redactions: dict[str, int] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -38,25 +46,79 @@ class Loaded:
         return len(self.records) + len(self.drops)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How rows are read: role -> column where the layout shall not be recognised, and what stands between labels."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    bad_rows: BadRows = "error"
+    label_separator: str | None = None
+
+
 def load_records(
-    uris: Sequence[str | Path], *, columns: Mapping[str, str] | None = None, bad_rows: BadRows = "error"
+    uris: Sequence[str | Path],
+    *,
+    columns: Mapping[str, str] | None = None,
+    bad_rows: BadRows = "error",
+    label_separator: str | None = None,
+    redact: bool = False,
 ) -> Loaded:
     """Every record of `uris`, all of one kind; empty rows and exact duplicates (first kept) are dropped and counted.
 
     Args:
         columns: role -> column, where the layout shall not be recognised by content (text files are read as they are).
         bad_rows: `"error"` stops at the first damaged row, `"drop"` counts it under its reason.
+        label_separator: what stands between several labels in one cell of text.
+        redact: put placeholders in the place of personal data and secrets, before duplicates are looked for.
 
     Raises:
         InputError: nothing readable, a damaged row, an unknown layout, several kinds of records, or no record left.
     """
     found = find(uris)
     loaded = Loaded(notes=found.notes)
-    seen: dict[str, Source] = {}
-    for uri in found.uris:
-        for item in _records_of(uri, None if is_text(uri) else columns, bad_rows, loaded.layouts):
+    reading = Reading(columns or {}, bad_rows, label_separator)
+    taker = _Taker(loaded, bad_rows, redact)
+    documents: list[str] = []
+    with _collector_paused():
+        taker.take(_rows(found.uris, reading, documents, loaded))
+    if documents:  # together, for what they share is taken out of all of them
+        taker.take(_texts(documents, loaded))
+    if not loaded.records:
+        raise nothing_left(found.uris, loaded.drops)
+    return loaded
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Millions of records that stay make Python's cycle collector run over all of them again and again, for nothing:
+    a record holds no cycle."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+class _Taker:
+    """Puts records into `loaded`: redacted if so wished, each content once, all of one kind."""
+
+    def __init__(self, loaded: Loaded, bad_rows: BadRows, redact: bool) -> None:
+        self._loaded = loaded
+        self._bad_rows = bad_rows
+        self._redact = redact
+        self._seen: dict[str, Source] = {}
+        self._kind = ""
+
+    def take(self, items: Iterable[Record | Drop]) -> None:
+        """Raises:
+        InputError: a damaged row that may not be dropped, or a second kind of records.
+        """
+        loaded, seen = self._loaded, self._seen
+        for item in _redacted(items, loaded.redactions) if self._redact else items:
             if isinstance(item, Drop):
-                loaded.drops.append(item.settle(bad_rows))
+                loaded.drops.append(item.settle(self._bad_rows))
                 continue
             identity = item.id
             if identity in seen:
@@ -64,28 +126,80 @@ def load_records(
                 continue
             seen[identity] = item.source
             loaded.records.append(item)
-            if item.kind != loaded.kind:
-                raise _mixed(loaded.records[0], item)
-    if not loaded.records:
-        raise _nothing_left(found.uris, loaded.drops)
-    return loaded
+            if item.kind != self._kind:
+                if self._kind:
+                    raise _mixed(loaded.records[0], item)
+                self._kind = item.kind
 
 
-def _records_of(
-    uri: str, columns: Mapping[str, str] | None, bad_rows: BadRows, layouts: dict[str, str]
-) -> Iterator[Record | Drop]:
-    rows = read_source(uri, bad_rows=bad_rows)
+def _rows(uris: Sequence[str], reading: Reading, documents: list[str], loaded: Loaded) -> Iterator[Record | Drop]:
+    """Records and drops of all files in order, but of documents, which are put into `documents`."""
+    for uri in uris:
+        if _is(uri, DOCUMENTS):
+            documents.append(uri)
+            continue
+        try:
+            source = open_records(uri, reading, loaded.notes)
+        except UnknownLayoutError:
+            if not _is(uri, WORKBOOKS) or reading.columns:
+                raise
+            loaded.notes.append(f"{uri}: no table of a known layout, read as a document")
+            documents.append(uri)
+            continue
+        if source.layout:
+            loaded.layouts[uri] = source.layout
+        yield from source.records
+
+
+def _is(uri: str, suffixes: Sequence[str]) -> bool:
+    return not uri.startswith(HUB) and suffix_of(uri) in suffixes
+
+
+def _texts(uris: Sequence[str], loaded: Loaded) -> Iterator[Record | Drop]:
+    from affinage.data.documents.corpus import load_documents
+
+    corpus = load_documents(uris)
+    loaded.layouts |= dict.fromkeys(uris, "document: its clean text")
+    loaded.notes += corpus.notes
+    empty = sum(len(document.empty_pages) for document in corpus.documents)
+    loaded.removed = {**corpus.removed, **({"pages without text": empty} if empty else {})}
+    yield from corpus.drops
+    yield from corpus.texts
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRecords:
+    """One file whose layout is known: its words for people (empty where it has no rows), and its records and drops."""
+
+    layout: str
+    records: Iterator[Record | Drop]
+
+
+def open_records(uri: str, reading: Reading, notes: list[str] | None = None) -> OpenedRecords:
+    """One file or hub name, its layout recognised from its first rows; the others are read as they are asked for.
+
+    Args:
+        notes: takes what a person should know and no row says.
+
+    Raises:
+        InputError: the file cannot be read, or no layout fits (`UnknownLayoutError`).
+    """
+    rows = read_source(uri, bad_rows=reading.bad_rows, notes=notes)
     head, drops = _head(rows)
-    yield from drops
     if not head:
-        return
-    layout: Layout = recognise(head, columns)
-    layouts[uri] = f"{layout.name}: {layout.description}"
-    for row in itertools.chain(head, rows):
-        if isinstance(row, Drop):
-            yield row
-        else:
-            yield from layout.to_records(row)
+        return OpenedRecords("", iter(drops))
+    columns = {} if is_text(uri) else reading.columns
+    layout = recognise(head, columns, label_separator=reading.label_separator)
+
+    def records() -> Iterator[Record | Drop]:
+        yield from drops
+        for row in itertools.chain(head, rows):
+            if isinstance(row, Drop):
+                yield row
+            else:
+                yield from layout.to_records(row)
+
+    return OpenedRecords(f"{layout.name}: {layout.description}", records())
 
 
 def _head(rows: Iterable[RawRow | Drop]) -> tuple[list[RawRow], list[Drop]]:
@@ -101,6 +215,19 @@ def _head(rows: Iterable[RawRow | Drop]) -> tuple[list[RawRow], list[Drop]]:
     return head, drops
 
 
+def _redacted(items: Iterable[Record | Drop], counts: dict[str, int]) -> Iterator[Record | Drop]:
+    from affinage.data.redaction import redacted
+
+    for item in items:
+        if isinstance(item, Drop):
+            yield item
+            continue
+        record, found = redacted(item)
+        for kind, count in found.items():
+            counts[kind] = counts.get(kind, 0) + count
+        yield record
+
+
 def _mixed(first: Record, other: Record) -> InputError:
     return InputError(
         f"the data are of two kinds: {first.source} is {first.kind}, {other.source} is {other.kind}",
@@ -108,7 +235,8 @@ def _mixed(first: Record, other: Record) -> InputError:
     )
 
 
-def _nothing_left(uris: Sequence[str], drops: Sequence[Drop]) -> InputError:
+def nothing_left(uris: Sequence[str], drops: Sequence[Drop]) -> InputError:
+    """What to say where every row was dropped, or there was none."""
     where = uris[0] if len(uris) == 1 else f"{uris[0]} and {len(uris) - 1} more"
     if not drops:
         return InputError(f"{where}: no rows", fix="check that the file holds more than a header")

@@ -1,22 +1,20 @@
-"""Rows out of files: JSON lines, JSON and text here, tables and the hub in their own modules."""
+"""Rows out of every kind of source: which reader takes which suffix, and texts and documents as one row each."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import orjson
-
-from affinage.data import hub, tables
+from affinage.data import arrow, hub, tables, workbooks
+from affinage.data.decoding import encoding_of, not_decodable
+from affinage.data.json_rows import read_json, read_json_lines
 from affinage.data.ledger import BadRows, Drop
-from affinage.data.records import Source, digest
-from affinage.data.sources import HUB, TEXTS, RawRow, decoded, encoding_of, find, opened, raw_id, suffix_of
+from affinage.data.opening import opened, read_whole
+from affinage.data.records import Source
+from affinage.data.sources import DOCUMENTS, HUB, JSON_LINES, TEXTS, WORKBOOKS, RawRow, find, suffix_of
 from affinage.errors import InputError
 
-# Lists of objects that belong to one row, so that a JSON object holding one is itself a row.
-_PARTS_OF_A_ROW = frozenset({"messages", "conversations", "conversation", "instances", "answers", "tools", "history"})
+Reader = Callable[[str], Iterable[RawRow | Drop]]
 
 
 def read_rows(uris: Sequence[str | Path], *, bad_rows: BadRows = "error") -> Iterator[RawRow | Drop]:
@@ -29,130 +27,86 @@ def read_rows(uris: Sequence[str | Path], *, bad_rows: BadRows = "error") -> Ite
         yield from read_source(uri, bad_rows=bad_rows)
 
 
-def read_source(uri: str, *, bad_rows: BadRows = "error") -> Iterator[RawRow | Drop]:
-    """The rows of one file or one hub name; errors as `read_rows`."""
-    for row in _reader(uri)(uri):
+def read_source(uri: str, *, bad_rows: BadRows = "error", notes: list[str] | None = None) -> Iterator[RawRow | Drop]:
+    """The rows of one file or one hub name; errors as `read_rows`.
+
+    Args:
+        notes: takes what a person should know and no row says, one line each: empty and hidden sheets, cells that
+            hold an error, what was left out of a document.
+    """
+    for row in _reader(uri, [] if notes is None else notes)(uri):
         yield row.settle(bad_rows) if isinstance(row, Drop) else row
 
 
-def _reader(uri: str) -> Callable[[str], Iterable[RawRow | Drop]]:
+def _reader(uri: str, notes: list[str]) -> Reader:
     if uri.startswith(HUB):
         return hub.read_hub
-    readers: dict[str, Callable[[str], Iterable[RawRow | Drop]]] = {
-        ".jsonl": read_json_lines,
-        ".ndjson": read_json_lines,
+    readers: dict[str, Reader] = {
+        **dict.fromkeys(JSON_LINES, read_json_lines),
         ".json": read_json,
         ".csv": tables.read_delimited,
         ".tsv": tables.read_delimited,
-        ".parquet": tables.read_parquet,
+        ".parquet": arrow.read_parquet,
+        ".arrow": arrow.read_arrow,
+        ".feather": arrow.read_arrow,
+        **dict.fromkeys(WORKBOOKS, lambda uri: workbooks.read_workbook(uri, notes)),
         **dict.fromkeys(TEXTS, read_text),
+        **dict.fromkeys(DOCUMENTS, lambda uri: read_documents(uri, notes)),
     }
     return readers[suffix_of(uri)]
 
 
-def read_json_lines(uri: str) -> Iterator[RawRow | Drop]:
-    """One object a line, blank lines skipped; a file that is one JSON list after all is read as that."""
-    with opened(uri) as stream:
-        for number, line in enumerate(_byte_lines(stream), start=1):
-            if not line.strip():
-                continue
-            try:
-                value = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                if number == 1 and line.lstrip().startswith(b"["):
-                    break
-                yield _malformed(Source(uri, str(number)), line, error)
-                continue
-            if number == 1 and isinstance(value, list):
-                break
-            yield _row(value, Source(uri, str(number)))
-        else:
-            return
-    yield from read_json(uri)
-
-
-def read_json(uri: str) -> Iterator[RawRow | Drop]:
-    """A list of objects, an object that holds one such list, one object, or (by mistake) one object a line."""
-    with opened(uri) as stream:
-        raw = b"".join(_byte_lines(stream))
-    try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        if _first_line_is_an_object(raw):
-            yield from read_json_lines(uri)
-            return
-        raise InputError(
-            f"{uri}:{error.lineno}: column {error.colno}, not valid JSON: {error.msg}",
-            fix="correct the file there; one object a line belongs in a .jsonl file",
-        ) from None
-    for number, item in enumerate(_rows_in(value, uri), start=1):
-        yield _row(item, Source(uri, f"row {number}"))
-
-
 def read_text(uri: str) -> Iterator[RawRow]:
-    """The whole file as one row `{"text": ...}`, line ends made `\\n`."""
-    with decoded(uri) as stream:
-        text = stream.read().replace("\r\n", "\n").replace("\r", "\n")
+    """The whole file as one row `{"text": ...}`, line ends made `\\n`.
+
+    Raises:
+        InputError: the file cannot be read or held, or is not text.
+    """
+    raw = read_whole(uri)
+    with opened(uri) as stream:
+        encoding = encoding_of(stream)
+    try:
+        text = raw.decode(encoding)
+    except UnicodeError:
+        if encoding not in ("utf-16", "utf-32") and b"\0" in raw:  # no mark says that it would be text
+            raise _binary(uri) from None
+        raise not_decodable(uri, encoding) from None
     if "\0" in text:
-        raise InputError(f"{uri}: a binary file, not text", fix="convert it to text first")
-    yield RawRow({"text": text}, Source(uri))
+        raise _binary(uri)
+    yield RawRow({"text": text.replace("\r\n", "\n").replace("\r", "\n")}, Source(uri))
 
 
-def _byte_lines(stream: io.BufferedReader) -> Iterator[bytes]:
-    """Lines in UTF-8 without a byte-order mark, other encodings with a mark recoded."""
-    encoding = encoding_of(stream)
-    if encoding != "utf-8-sig":
-        try:
-            for line in io.TextIOWrapper(stream, encoding=encoding):
-                yield line.encode("utf-8")
-        except UnicodeError:
-            raise InputError(f"{stream.name}: not valid {encoding.upper()}", fix="save the file as UTF-8") from None
+def _binary(uri: str) -> InputError:
+    return InputError(f"{uri}: a binary file, not text", fix="convert it to text first")
+
+
+def read_documents(uri: str, notes: list[str]) -> Iterator[RawRow | Drop]:
+    """The clean text of a document as one row `{"text": ...}`; of a mailbox one row for each message.
+
+    Raises:
+        InputError: the package that reads such documents is not installed.
+        RunError: no process can be started to read it in.
+    """
+    from affinage.data.documents.document import DocumentError
+    from affinage.data.documents.isolation import Worker
+
+    try:
+        with Worker() as worker:
+            documents = worker.read(uri)
+    except DocumentError as error:
+        if error.reason == "unsupported":
+            raise
+        reason = "malformed" if error.reason == "unreadable" else error.reason
+        yield Drop(reason, Source(uri), error.message.removeprefix(f"{uri}: "))
         return
-    for number, raw in enumerate(stream):
-        yield raw.removeprefix(b"\xef\xbb\xbf") if number == 0 else raw
-
-
-def _first_line_is_an_object(raw: bytes) -> bool:
-    first, _, rest = raw.strip().partition(b"\n")
-    try:
-        return bool(rest.strip()) and isinstance(orjson.loads(first), dict)
-    except orjson.JSONDecodeError:
-        return False
-
-
-def _rows_in(value: Any, uri: str) -> list[Any]:
-    if isinstance(value, list):
-        return value
-    if not isinstance(value, dict):
-        raise InputError(f"{uri}: holds one {_name(value)}, not rows", fix="a list of objects is expected")
-    lists = [
-        key
-        for key, inner in value.items()
-        if key not in _PARTS_OF_A_ROW and isinstance(inner, list) and inner and all(isinstance(i, dict) for i in inner)
-    ]
-    if len(lists) > 1:
-        raise InputError(
-            f"{uri}: holds several lists of rows ({', '.join(lists)})", fix="keep each list in a file of its own"
-        )
-    rows: list[Any] = value[lists[0]] if lists else [value]
-    return rows
-
-
-def _row(value: Any, source: Source) -> RawRow | Drop:
-    if isinstance(value, dict):
-        return RawRow(value, source)
-    return Drop("wrong-type", source, f"a row is an object, found a {_name(value)}", raw_id(value))
-
-
-def _malformed(source: Source, line: bytes, error: orjson.JSONDecodeError) -> Drop:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError as wrong:
-        detail = f"column {wrong.start + 1}, not UTF-8 (byte 0x{line[wrong.start]:02x}); save the file as UTF-8"
-        return Drop("malformed", source, detail, digest(line))
-    return Drop("malformed", source, f"column {error.colno}, not valid JSON: {error.msg}", digest(line))
-
-
-def _name(value: Any) -> str:
-    names = {list: "list", str: "string", bool: "true/false", int: "number", float: "number", type(None): "null"}
-    return names.get(type(value), type(value).__name__)
+    for document in documents:
+        if isinstance(document, Drop):
+            yield document
+            continue
+        left_out = [f"{count:,} {what}" for what, count in sorted(document.removed.items())]
+        if document.empty_pages:
+            left_out.append(f"{len(document.empty_pages):,} pages without text")
+        if left_out:
+            notes.append(f"{document.source}: left out: {', '.join(left_out)}")
+        notes.extend(document.notes)
+        yield RawRow({"text": document.text}, document.source)

@@ -52,6 +52,8 @@ class Message:
 
     def says(self) -> list[Any]:
         """What the turn says, as JSON values; what is empty is left out, so that plain turns keep their ids."""
+        if not (self.reasoning or self.calls or self.name):
+            return [self.role, self.content]
         rest: list[Any] = [self.reasoning, [[call.name, call.arguments] for call in self.calls], self.name]
         while rest and not rest[-1]:
             rest.pop()
@@ -71,6 +73,7 @@ class Record:
     parents: tuple[str, ...] = field(default=(), compare=False)
     group: str = field(default="", compare=False)
     time: float | None = field(default=None, compare=False)
+    _id: str = field(default="", init=False, repr=False, compare=False)
 
     def content(self) -> Mapping[str, Any]:
         """What the row says, without where it came from."""
@@ -84,7 +87,9 @@ class Record:
     @property
     def id(self) -> str:
         """Content id: 16 hex digits over the kind and the content, the same on every machine."""
-        return digest({"kind": self.kind, **self.content()})
+        if not self._id:
+            object.__setattr__(self, "_id", digest({"kind": self.kind, **self.content()}))
+        return self._id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +168,7 @@ class Prompt(Record):
     reference: str | None = None
 
     def content(self) -> Mapping[str, Any]:
-        return {"messages": [[m.role, m.content] for m in self.messages], "reference": self.reference}
+        return {"messages": [m.says() for m in self.messages], "reference": self.reference}
 
     @property
     def split_key(self) -> str:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from affinage.data import segments
+from affinage.data import special_tokens
 from affinage.data.batches import Row
+from affinage.data.drafting import Drafter, Task
 from affinage.data.encoding import Encoder
+from affinage.data.explaining import explained
 from affinage.data.fitting import Fitting
+from affinage.data.framing import Frame
+from affinage.data.identity import settings_parts
+from affinage.data.learning import LearnFrom
 from affinage.data.ledger import Drop
-from affinage.data.records import Chat, Labelled, Message, Record, Text, digest
+from affinage.data.plain_template import own_template
+from affinage.data.records import Chat, Label, Labelled, Message, Preference, Prompt, Rated, Record, Text, digest
 from affinage.data.segments import Draft
-from affinage.data.templates import PLAIN_TEMPLATE, ChatTemplate
+from affinage.data.shapes import Dialogue
+from affinage.data.targets import Target
+from affinage.data.templates import ChatTemplate
+from affinage.data.text_blocks import text_blocks
 from affinage.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +39,7 @@ class Renderer:
         tokenizer: a fast tokenizer. One without a chat template is given `PLAIN_TEMPLATE` (where it has an
             end-of-text token), so that the template is saved with the run.
         system_prompt: put before each chat that has no system turn.
-        learn_from: which turns of a chat are learned from; a message's own `learn` goes first.
+        learn_from: which turns of a chat are learned from (see `LearnFrom`); a message's own `learn` goes first.
         context: longest row in tokens.
         too_long: what becomes of longer chats and labelled texts; raw text is split instead.
         template: source of a chat template, instead of the tokenizer's own.
@@ -45,33 +53,37 @@ class Renderer:
         tokenizer: PreTrainedTokenizerBase,
         *,
         system_prompt: str | None,
-        learn_from: Literal["completions", "last", "all"],
+        learn_from: str,
         context: int,
         too_long: Literal["error", "truncate", "drop"],
         template: str | None = None,
     ) -> None:
         if context < 2:
             raise InputError(f"a context of {context} tokens has no room to predict one from another")
-        chosen = template or _own_template(tokenizer)
+        chosen = template or own_template(tokenizer)
         if chosen:
             tokenizer.chat_template = chosen
         self.tokenizer = tokenizer
         self.system_prompt = system_prompt
         self.learn_from = learn_from
+        self._learned = LearnFrom(learn_from)
         self.context = context
         self.too_long = too_long
         self._encoder = Encoder(tokenizer, chosen or "")
         self._template = ChatTemplate(tokenizer, self._encoder, chosen or "")
-        self._before, self._after, self._adds_bos = self._frame()
+        self._frame = Frame(tokenizer, self._encoder)
+        self._drafter = Drafter(self._template, self._encoder, self._frame.bos)
 
     def rows(
-        self, records: Sequence[Record], targets: Mapping[str, float] | None = None
+        self, records: Sequence[Record], targets: Mapping[Label, Target] | None = None
     ) -> tuple[list[Row], list[Drop]]:
         """The rows of `records`, in their order, and those that gave none.
 
         Args:
-            records: texts, chats and labelled texts.
-            targets: class index (or number) of each label, for labelled texts.
+            records: texts, chats, labelled texts, rated answers (one row each) and preferences (one row for each
+                completion, one after the other and with the same `record_id`, the completion learned from). A prompt
+                has nothing to learn from and is dropped, counted.
+            targets: of each label what a head is asked to answer, for labelled texts.
 
         Raises:
             InputError: rows are too long and `too_long` is "error", or a chat cannot be rendered.
@@ -85,29 +97,9 @@ class Renderer:
         return rows, fitting.drops
 
     def text(self, record: Text) -> list[Row]:
-        """Blocks of about equal size, at most `context` tokens each, of BOS (if there is one) + text + EOS.
-
-        The last token of a block is the first of the next, where it weighs 0: each token but the very first is
-        predicted exactly once. `learned_bytes` add up to the text's UTF-8 length (less the first token's, where the
-        tokenizer has no BOS to predict it from). Empty text gives no row.
-        """
-        if not record.text:
-            return []
-        ids, offsets = self._encoder.trace(record.text)
+        """Blocks that fit the context, of BOS (if there is one) + text + EOS; see `text_blocks`."""
         bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        tokens = [*([] if bos is None else [bos]), *ids, *([] if eos is None else [eos])]
-        first = 0 if bos is None else 1  # where the text's own tokens start
-        predicted = len(tokens) - 1
-        count = -(-predicted // (self.context - 1))
-        edges = [round(number * predicted / count) for number in range(count + 1)] if count else []
-        ends = _reaches(offsets, [edge + 1 - first for edge in edges], len(record.text))
-        rows = []
-        for (left, right), (begin, end) in zip(pairwise(edges), pairwise(ends), strict=True):
-            weights = np.ones(right - left + 1, np.float32)
-            weights[0] = 0.0
-            size = len(record.text[begin:end].encode())
-            rows.append(Row(np.array(tokens[left : right + 1], np.int32), weights, record.id, size))
-        return rows
+        return text_blocks(record, self._encoder, bos=bos, eos=eos, context=self.context)
 
     def chat(self, record: Chat) -> Row:
         """The whole conversation by the chat template, whatever its length.
@@ -119,10 +111,10 @@ class Renderer:
         Raises:
             InputError: the template refuses the conversation, or changes or leaves out a turn's text.
         """
-        draft = self._drafts([record])[0]
+        draft = self._drafter.drafts([self._task(record)])[0]
         return self._row(record, draft, len(draft.ids))
 
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
+    def prompt(self, messages: Sequence[Message], tools: Sequence[str] = ()) -> list[int]:
         """Token ids after which the model answers: the beginning of `chat`'s for the same conversation.
 
         The one exception: a template whose finished answers begin unlike its generation prompt (DeepSeek's opens
@@ -132,8 +124,7 @@ class Renderer:
         Raises:
             InputError: as for `chat`.
         """
-        pieces = self._template.prompt_layout(self._with_system(messages))
-        return self._encoded([segments.cut(pieces, (), self._encoder)])[0].ids
+        return self._drafter.prompt(Dialogue(self._with_system(messages), tuple(tools)))
 
     def answer(self, ids: Sequence[int]) -> str:
         """The content of an answer that was generated after `prompt`.
@@ -147,178 +138,111 @@ class Renderer:
             kept.pop()
         return self._decode(kept).removeprefix(before).removesuffix(after)
 
-    def labelled(self, record: Labelled, target: float) -> Row:
+    def labelled(self, record: Labelled, target: Target) -> Row:
         """The text, whatever its length, with the tokenizer's usual special tokens; nothing learned from but `target`.
 
         Encoders get theirs on both sides ([CLS] .. [SEP]), decoders BOS and no EOS.
         """
-        body = self._encoder.encode([record.text])[0]
-        return _unlearned([*self._before, *body, *self._after], record, target)
+        return self._frame.row(record, self._encoder.encode([record.text])[0], target)
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
-        """Token ids that end an answer: the one that the template writes after it, and EOS."""
-        closing = [text for text, control in self._encoder.split(self._template.closing) if control]
-        ends = [*(self._encoder.control[text] for text in closing[-1:]), self.tokenizer.eos_token_id]
-        return tuple(dict.fromkeys(end for end in ends if end is not None))
+        """Token ids that end an answer: what the template writes after one, EOS, and what it writes after calls."""
+        return special_tokens.stop_ids(self.tokenizer, self._encoder, self._template.endings)
 
     @property
     def pad_id(self) -> int:
-        """A token to pad with that never is the EOS. Padding is told apart by position, so any other will do."""
-        tokenizer, control = self.tokenizer, self._encoder.control
-        ends = {tokenizer.eos_token_id, *self.stop_ids}
-        spare = sorted(control, key=lambda token: "pad" not in token.lower())
-        choices = [tokenizer.pad_token_id, tokenizer.unk_token_id, *(control[token] for token in spare), 0, 1]
-        return int(next(choice for choice in choices if choice is not None and choice not in ends))
+        """A token to pad with that never ends anything."""
+        return special_tokens.pad_id(self.tokenizer, self._encoder, self.stop_ids)
 
     @property
     def template_hash(self) -> str:
-        """Digest of the template, the special tokens and what the tokenizer puts around a text."""
-        parts = {
-            "template": self._template.source,
-            "control": self._encoder.control,
-            "special": {name: str(token) for name, token in self.tokenizer.special_tokens_map.items()},
-            "around": [self._before, self._after, self._adds_bos],
+        """Digest of the template, the special tokens, what the tokenizer puts around a text, and the system prompt."""
+        parts = self.settings_parts
+        return digest([parts[name] for name in ("template", "special", "around", "system_prompt")])
+
+    @property
+    def settings_parts(self) -> dict[str, str]:
+        """Everything in this renderer that can change its rows, by name."""
+        frame = self._frame
+        own = {
+            "around": [frame.before, frame.after, frame.bos],
             "system_prompt": self.system_prompt,
+            "learn_from": self.learn_from,
+            "context": self.context,
+            "too_long": self.too_long,
         }
-        return digest(parts)
+        return settings_parts(self.tokenizer, self._encoder, self._template.source, own)
+
+    @property
+    def settings_digest(self) -> str:
+        """One string for all of `settings_parts`: equal digests render equal records to equal rows."""
+        return digest(self.settings_parts)
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """What the template has left out so far, in turns: `reasoning` of answers that others follow."""
+        return self._template.left_out
 
     def explain(self, row: Row) -> list[tuple[str, bool]]:
-        """For each token its text and whether it is learned from.
-
-        Of a character that is spread over several tokens, all but the last have an empty text.
-        """
-        ids = row.tokens_T.tolist()
-        shown: list[tuple[str, bool]] = []
-        start = done = 0  # decoding starts at `start`, a little back, as some decoders treat a beginning apart
-        for number, weight in enumerate(row.weights_T.tolist()):
-            known, text = self._decode(ids[start:done]), self._decode(ids[start : number + 1])
-            whole = not text.endswith("\ufffd") or number == len(ids) - 1
-            shown.append((text[len(known) :] if whole else "", weight > 0))
-            if whole:
-                start, done = done, number + 1
-        return shown
+        """For each token its text and whether it is learned from; see `explained`."""
+        return explained(row, self._decode)
 
     def _decode(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    def _frame(self) -> tuple[list[int], list[int], bool]:
-        """Ids before and after a labelled text, and whether the tokenizer puts a BOS before what it encodes."""
-        around, inner = self._encoder.encode(["a"], special=True)[0], self._encoder.encode(["a"])[0]
-        size = len(inner)
-        at = next(i for i in range(len(around)) if around[i : i + size] == inner)
-        before, after = around[:at], around[at + size :]
-        bos = self.tokenizer.bos_token_id
-        adds_bos = bos is not None and before[:1] == [bos]
-        if self.tokenizer.cls_token_id is None and bos is not None:
-            before, after = [bos], []
-        return before, after, adds_bos
-
-    def _with_system(self, messages: Sequence[Message]) -> Sequence[Message]:
+    def _with_system(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         if self.system_prompt is None or any(message.role in ("system", "developer") for message in messages):
-            return messages
+            return tuple(messages)
         return (Message("system", self.system_prompt, learn=False), *messages)
 
-    def _learned(self, messages: Sequence[Message]) -> set[int]:
-        """Numbers of the messages that are learned from."""
-        answers = [number for number, message in enumerate(messages) if message.role == "assistant"]
-        chosen = {"completions": answers, "last": answers[-1:], "all": range(len(messages))}[self.learn_from]
-        wanted = {n for n, m in enumerate(messages) if (n in chosen if m.learn is None else m.learn)}
-        return {number for number in wanted if messages[number].content.strip()}
+    def _task(self, record: Chat) -> Task:
+        turns = self._with_system(record.messages)
+        return Task(Dialogue(turns, record.tools), self._learned.numbers(turns), record.source)
 
-    def _drafts(self, records: Sequence[Chat]) -> list[Draft]:
-        chats = [self._with_system(record.messages) for record in records]
-        try:
-            rendered: list[str | None] = list(self._template.render(chats))
-        except InputError:
-            rendered = [None] * len(chats)  # one by one, so that the message can name the row
-        runs = []
-        for record, messages, text in zip(records, chats, rendered, strict=True):
-            try:
-                pieces = self._template.layout(messages, text or self._template.render([messages])[0])
-            except InputError as error:
-                raise InputError(f"{record.source}: {error.message}", fix=error.fix) from None
-            runs.append(segments.cut(pieces, self._learned(messages), self._encoder))
-        return self._encoded(runs)
-
-    def _encoded(self, runs: Sequence[list[segments.Run]]) -> list[Draft]:
-        bos = self.tokenizer.bos_token_id
-        if self._adds_bos and bos is not None:  # a template that writes its own BOS gets no second one
-            start = segments.Run(str(self.tokenizer.bos_token), (), control=bos)
-            runs = [chat if chat and chat[0].control == bos else [start, *chat] for chat in runs]
-        return segments.encode(runs, self._encoder)
+    def _tasks(self, record: Record) -> list[Task]:
+        """What is rendered of a record by the chat template: one dialogue for each of its rows."""
+        if isinstance(record, Chat):
+            return [self._task(record)]
+        if not isinstance(record, Preference | Rated):
+            return []
+        prompt = self._with_system(record.messages)
+        completions = record.completions if isinstance(record, Preference) else (record.completion,)
+        return [Task(Dialogue((*prompt, done)), {len(prompt)}, record.source) for done in completions]
 
     def _row(self, record: Record, draft: Draft, limit: int) -> Row:
+        size = draft.learned_bytes(self._encoder, limit)
         over = max(0, len(draft.ids) - limit)
-        tokens = np.array(draft.ids[:limit], np.int32)
-        size = draft.learned_bytes(self._encoder, limit if over else None)
-        return Row(tokens, np.array(draft.weights[:limit], np.float32), record.id, size, truncated=over)
+        return Row(draft.ids[:limit], draft.weights[:limit], record.id, size, truncated=over)
 
-    def _block(self, records: Sequence[Record], targets: Mapping[str, float], fitting: Fitting) -> list[Sequence[Row]]:
+    def _block(
+        self, records: Sequence[Record], targets: Mapping[Label, Target], fitting: Fitting
+    ) -> list[Sequence[Row]]:
         """The rows of each record."""
-        chats = [record for record in records if isinstance(record, Chat)]
-        labelled = [record for record in records if isinstance(record, Labelled)]
-        drafts = iter(self._drafts(chats))
-        bodies = iter(self._encoder.encode([record.text for record in labelled]))
+        tasks = [self._tasks(record) for record in records]
+        drafts = iter(self._drafter.drafts([task for some in tasks for task in some]))
+        bodies = iter(self._encoder.encode([record.text for record in records if isinstance(record, Labelled)]))
         made: list[Sequence[Row]] = []
-        for record in records:
-            if isinstance(record, Chat):
-                made.append(self._fitted(record, next(drafts), fitting))
+        for record, some in zip(records, tasks, strict=True):
+            if some:
+                made.append(self._fitted(record, list(islice(drafts, len(some))), fitting))
             elif isinstance(record, Labelled):
-                made.append(self._framed(record, next(bodies), _target(record, targets), fitting))
-            elif isinstance(record, Text):
-                made.append(self.text(record))
+                made.append(self._frame.fitted(record, next(bodies), targets, fitting))
+            elif isinstance(record, Text | Prompt):
+                made.append(self.text(record) if isinstance(record, Text) else ())
                 if not made[-1]:
                     fitting.drop(record, "no-learned-token")
             else:
                 raise TypeError(f"{type(record).__name__} is not rendered as rows")
         return made
 
-    def _fitted(self, record: Chat, draft: Draft, fitting: Fitting) -> Sequence[Row]:
-        if not fitting.admits(record, len(draft.ids)):
+    def _fitted(self, record: Record, drafts: Sequence[Draft], fitting: Fitting) -> Sequence[Row]:
+        """The rows of a record: all of them or, where one does not fit or says nothing, none."""
+        if not fitting.admits(record, max(len(draft.ids) for draft in drafts)):
             return ()
-        row = self._row(record, draft, self.context)
-        if row.learned:
-            return (row,)
-        fitting.drop(record, "no-learned-token", f"cut at {self.context} tokens" if row.truncated else "")
+        rows = [self._row(record, draft, self.context) for draft in drafts]
+        if all(row.learned for row in rows):
+            return rows
+        cut = any(row.truncated for row in rows if not row.learned)
+        fitting.drop(record, "no-learned-token", f"cut at {self.context} tokens" if cut else "")
         return ()
-
-    def _framed(self, record: Labelled, body: list[int], target: float, fitting: Fitting) -> Sequence[Row]:
-        length = len(self._before) + len(body) + len(self._after)
-        if not body:
-            fitting.drop(record, "empty-text")
-            return ()
-        if not fitting.admits(record, length):
-            return ()
-        over = max(0, length - self.context)
-        kept = body[: max(0, len(body) - over)]
-        return (_unlearned([*self._before, *kept, *self._after], record, target, truncated=over),)
-
-
-def _own_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    own = tokenizer.chat_template
-    if isinstance(own, dict):
-        own = own.get("default") or next(iter(own.values()), None)
-    return own or (PLAIN_TEMPLATE if tokenizer.eos_token else None)
-
-
-def _target(record: Labelled, targets: Mapping[str, float]) -> float:
-    if record.label not in targets:
-        raise InputError(f"{record.source}: the label {record.label!r} is not one of those to tell apart")
-    return targets[record.label]
-
-
-def _unlearned(tokens: list[int], record: Record, target: float, truncated: int = 0) -> Row:
-    weights = np.zeros(len(tokens), np.float32)
-    return Row(np.array(tokens, np.int32), weights, record.id, target=target, truncated=truncated)
-
-
-def _reaches(offsets: Sequence[tuple[int, int]], counts: Sequence[int], length: int) -> list[int]:
-    """For each of `counts`, the characters of a text of `length` that its first so many tokens account for.
-
-    A character that is spread over several tokens goes whole to the first of them, what the tokenizer skips to the
-    token after it, or at the end of the text to the last one: so each is counted exactly once.
-    """
-    reached = np.maximum.accumulate(np.array([0, *(end for _, end in offsets)]))
-    reached[-1] = length
-    return [int(reached[min(count, len(offsets))]) for count in counts]

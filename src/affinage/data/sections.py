@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from affinage.data.records import Source, Text
@@ -15,22 +15,22 @@ def into_sections(texts: Sequence[Text], *, few: int = FEW, size: int = SECTION)
     """The texts as they are, or cut at paragraph borders when they are fewer than `few`. Nothing is lost."""
     if len(texts) >= few:
         return list(texts)
-    return [section for text in texts for section in _cut(text, size)]
+    return [section for text in texts for section in _sections(text, size)]
 
 
-def _cut(text: Text, size: int) -> list[Text]:
-    pieces: list[str] = []
-    rest = text.text
-    while len(rest) > 1.5 * size:
-        border = rest.rfind("\n\n", size // 2, size)
-        if border < 0:
-            border = rest.rfind("\n", size // 2, size)
-        if border < 0:
-            border = rest.rfind(" ", size // 2, size)
-        end = size if border < 0 else border + 1
-        pieces.append(rest[:end])
-        rest = rest[end:]
-    pieces.append(rest)
+def cut(text: str, size: int = SECTION) -> Iterator[str]:
+    """Pieces of about `size` characters that end with a paragraph, else a line, else a word; together the text."""
+    start = 0
+    while len(text) - start > 1.5 * size:
+        low, high = start + size // 2, start + size
+        border = next((place for mark in ("\n\n", "\n", " ") if (place := text.rfind(mark, low, high)) >= 0), high - 1)
+        yield text[start : border + 1]
+        start = border + 1
+    yield text[start:]
+
+
+def _sections(text: Text, size: int) -> list[Text]:
+    pieces = list(cut(text.text, size))
     if len(pieces) == 1:
         return [text]
     return [

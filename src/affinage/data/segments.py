@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from affinage.data.encoding import Encoder
-from affinage.data.templates import Piece
+from affinage.data.shapes import Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +32,26 @@ class Run:
     control: int | None = None
 
 
+Parts = tuple[list[Run], list[int]]
+"""The runs of a chat, and how many tokens each has."""
+
+
 @dataclass(slots=True)
 class Draft:
-    """Tokens of one chat, still with the runs that they came from; all lists but `runs` and `counts` are per token."""
+    """Tokens of one chat with their weights. `size`: UTF-8 bytes of its learned contents; `parts`: what it is made of."""
 
-    runs: list[Run]
-    ids: list[int] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-    counts: list[int] = field(default_factory=list)
+    ids: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    size: int
+    parts: Callable[[], Parts]
 
-    def learned_bytes(self, encoder: Encoder, limit: int | None = None) -> int:
-        """UTF-8 bytes of the learned contents within the first `limit` tokens (None: within all)."""
+    def learned_bytes(self, encoder: Encoder, limit: int) -> int:
+        """UTF-8 bytes of the learned contents within the first `limit` tokens."""
+        if limit >= len(self.ids):
+            return self.size
         total, position = 0, 0
-        for run, count in zip(self.runs, self.counts, strict=True):
-            kept = count if limit is None else min(count, limit - position)
+        for run, count in zip(*self.parts(), strict=True):
+            kept = min(count, limit - position)
             if kept <= 0:
                 break
             position += count
@@ -50,10 +59,13 @@ class Draft:
             if kept < count:
                 _, offsets = encoder.trace(run.text, bare=run.bare)
                 upto = max(end for _, end in offsets[:kept])
-            for span in run.spans:
-                if span.learned and span.content:
-                    total += len(run.text[span.start : min(span.end, upto)].encode())
+            total += _learned_size(run, upto)
         return total
+
+
+def _learned_size(run: Run, upto: int) -> int:
+    kept = (run.text[span.start : min(span.end, upto)] for span in run.spans if span.learned and span.content)
+    return sum(len(text.encode()) for text in kept)
 
 
 def cut(pieces: Sequence[Piece], learned: Collection[int], encoder: Encoder) -> list[Run]:
@@ -110,17 +122,20 @@ def encode(chats: Sequence[list[Run]], encoder: Encoder) -> list[Draft]:
 
 
 def _draft(runs: list[Run], known: dict[tuple[str, bool], list[int]], encoder: Encoder) -> Draft:
-    draft = Draft(runs)
+    ids: list[int] = []
+    weights: list[float] = []
+    counts: list[int] = []
     for run in runs:
-        ids = known[run.text, run.bare] if run.control is None else [run.control]
+        own = known[run.text, run.bare] if run.control is None else [run.control]
         flags = {span.learned for span in run.spans if span.end > span.start}
-        draft.ids += ids
+        ids += own
         # mixed: a learned turn whose header is not set apart by a control token
-        draft.weights += _traced(run, encoder) if len(flags) > 1 else [float(True in flags)] * len(ids)
-        draft.counts.append(len(ids))
-    if draft.weights:
-        draft.weights[0] = 0.0
-    return draft
+        weights += _traced(run, encoder) if len(flags) > 1 else [float(True in flags)] * len(own)
+        counts.append(len(own))
+    if weights:
+        weights[0] = 0.0
+    size = sum(_learned_size(run, len(run.text)) for run in runs)
+    return Draft(np.array(ids, np.int32), np.array(weights, np.float32), size, lambda: (runs, counts))
 
 
 def _traced(run: Run, encoder: Encoder) -> list[float]:

@@ -1,26 +1,28 @@
-"""Where rows come from: files, folders and hub names, found, opened and decoded."""
+"""Where rows come from: files, folders and hub names, by their suffixes."""
 
 from __future__ import annotations
 
-import codecs
-import gzip
-import io
 import os
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from affinage.data.opening import PACKED, packing_of
 from affinage.data.records import Source, digest
 from affinage.errors import InputError
 
 HUB = "hub:"
-TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+JSON_LINES = (".jsonl", ".ndjson")
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
+TABLES = (*JSON_LINES, ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather", *WORKBOOKS)
 TEXTS = (".txt", ".md", ".markdown")
+DOCUMENTS = (".pdf", ".docx", ".pptx", ".html", ".htm", ".xhtml", ".eml", ".mbox", ".epub", ".ipynb", ".nxml")
 MEDIA = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".wav", ".mp3", ".flac", ".ogg", ".mp4", ".avi", ".mov")
-READABLE = f"{', '.join((*TABLES, *TEXTS))}, each also as .gz"
+READABLE = (
+    f"{', '.join((*TABLES, *TEXTS))}, each also as {', '.join(PACKED)}; documents as they are: {', '.join(DOCUMENTS)}"
+)
+_KNOWN = frozenset((*TABLES, *TEXTS, *DOCUMENTS))
 
 # Files about the data rather than data, when they lie in a folder of tables.
 _ABOUT = ("readme", "license", "licence", "changelog", "contributing", "notice")
@@ -51,14 +53,19 @@ class Found:
 
 
 def suffix_of(uri: str) -> str:
-    """The extension in lower case, `.gz` looked through."""
+    """The extension in lower case, `.gz`, `.zst`, `.bz2` and `.xz` looked through."""
     name = Path(uri.lower())
-    return name.with_suffix("").suffix if name.suffix == ".gz" else name.suffix
+    return name.with_suffix("").suffix if packing_of(uri) else name.suffix
 
 
 def is_text(uri: str) -> bool:
-    """Whether `uri` is a text file, read whole as one row."""
-    return not uri.startswith(HUB) and suffix_of(uri) in TEXTS
+    """Whether `uri` is a text or a document, read whole, so that it has no columns."""
+    return not uri.startswith(HUB) and suffix_of(uri) in (*TEXTS, *DOCUMENTS)
+
+
+def _is_readable(name: str) -> bool:
+    suffix = suffix_of(name)
+    return suffix in _KNOWN and not (suffix in DOCUMENTS and packing_of(name))
 
 
 def find(uris: Sequence[str | Path]) -> Found:
@@ -82,17 +89,21 @@ def find(uris: Sequence[str | Path]) -> Found:
 
 
 def _check_file(path: Path) -> str:
-    if not path.exists():
-        near = f" ({path.parent} does not exist)" if not path.parent.exists() else ""
+    if not os.path.exists(path):
+        near = f" ({path.parent} does not exist)" if not os.path.exists(path.parent) else ""
         raise InputError(
             f"{path}: no such file or folder{near}", fix="check the path; hub data are named hub:owner/name"
         )
     suffix = suffix_of(str(path))
     if suffix in MEDIA:
         raise InputError(f"{path}: images, sound and video are not read: text only", fix=f"readable: {READABLE}")
-    if suffix not in TABLES + TEXTS:
+    if suffix not in _KNOWN:
         raise InputError(f"{path}: unknown type of file {suffix or '(no extension)'!r}", fix=f"readable: {READABLE}")
-    if path.is_file() and path.stat().st_size == 0:
+    if not _is_readable(str(path)):
+        raise InputError(f"{path}: a packed document", fix="unpack it first")
+    if not path.is_file():
+        raise InputError(f"{path}: a pipe or a device, not a file", fix="write it to a file first")
+    if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty", fix="check that it was written or downloaded completely")
     return str(path)
 
@@ -106,75 +117,19 @@ def _find_in_folder(folder: Path, found: Found) -> None:
     for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         files += (Path(parent, name) for name in names if not name.startswith("."))
-    readable = sorted(file for file in files if suffix_of(file.name) in TABLES + TEXTS)
-    others = sorted({suffix_of(file.name) or file.name for file in files} - {*TABLES, *TEXTS})
+    readable = sorted(file for file in files if _is_readable(file.name))
+    others = sorted({suffix_of(file.name) or file.name for file in files if not _is_readable(file.name)})
     if not readable:
         holds = f"only files of unknown types: {', '.join(others)}" if others else "no files"
         raise InputError(f"{folder}: the folder holds {holds}", fix=f"readable: {READABLE}")
     if others:
         found.notes.append(f"{folder}: files of other types left aside ({', '.join(others)})")
+    if pipes := [file for file in readable if not file.is_file()]:
+        found.notes.append(f"{folder}: left aside, broken links or no files: {', '.join(map(str, pipes))}")
+        readable = [file for file in readable if file not in pipes]
     if any(suffix_of(file.name) in TABLES for file in readable):
         about = [file for file in readable if is_text(file.name) and file.name.lower().startswith(_ABOUT)]
         readable = [file for file in readable if file not in about]
         if about:
             found.notes.append(f"{folder}: left aside as notes about the data: {', '.join(map(str, about))}")
     found.uris += map(str, readable)
-
-
-@contextmanager
-def opened(uri: str) -> Iterator[io.BufferedReader]:
-    """The bytes of a file, `.gz` unpacked.
-
-    Raises:
-        InputError: the file cannot be read, or is not a whole gzip file.
-    """
-    try:
-        with open(uri, "rb") as plain:
-            if uri.lower().endswith(".gz"):
-                with gzip.open(plain, "rb") as unpacked:
-                    yield io.BufferedReader(unpacked)
-            else:
-                yield plain
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{uri}: not a whole gzip file ({error})", fix="download or pack it again") from None
-    except OSError as error:
-        raise InputError(f"{uri}: cannot read: {error.strerror or error}", fix="check the file's permissions") from None
-
-
-def encoding_of(stream: io.BufferedReader) -> str:
-    """UTF-8 unless a byte-order mark says otherwise."""
-    head = stream.peek(4)[:4]
-    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        return "utf-32"
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    return "utf-8-sig"
-
-
-@contextmanager
-def decoded(uri: str) -> Iterator[io.TextIOWrapper]:
-    """The text of a file, line ends kept, a byte-order mark taken off.
-
-    Raises:
-        InputError: as `opened`, or the bytes are not text in the encoding; the line is named.
-    """
-    with opened(uri) as stream:
-        encoding = encoding_of(stream)
-        try:
-            yield io.TextIOWrapper(stream, encoding=encoding, newline="")
-        except UnicodeError:
-            raise _not_decodable(uri, encoding) from None
-
-
-def _not_decodable(uri: str, encoding: str) -> InputError:
-    if encoding != "utf-8-sig":
-        return InputError(f"{uri}: not valid {encoding.upper()}", fix="save the file as UTF-8")
-    fix = f"save it as UTF-8; if it came from Windows: iconv -f WINDOWS-1252 -t UTF-8 '{Path(uri).name}' > utf8-copy"
-    with opened(uri) as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                byte = line[error.start]
-                return InputError(f"{uri}:{number}: column {error.start + 1}, not UTF-8 (byte 0x{byte:02x})", fix=fix)
-    return InputError(f"{uri}: not UTF-8", fix=fix)

@@ -1,20 +1,23 @@
-"""Rows out of delimited text and parquet."""
+"""Rows out of delimited text."""
 
 from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from affinage.data.decoding import LONGEST_LINE, decoded, text_lines
 from affinage.data.ledger import Drop
+from affinage.data.opening import MIB
 from affinage.data.records import Source, digest
-from affinage.data.sources import RawRow, decoded, opened, suffix_of
+from affinage.data.sources import RawRow, suffix_of
 from affinage.errors import InputError
 
 _SNIFFED_LINES = 50
-_LONGEST_FIELD = 2**31 - 1  # the csv module's own limit, 128 KiB, is shorter than a document
+_SNIFFED = MIB  # characters
+_MOST_COLUMNS = 20_000  # a sheet of Excel has 16,384
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,13 @@ def read_delimited(uri: str) -> Iterator[RawRow | Drop]:
     Raises:
         InputError: no header, a name that stands twice in it, or bytes that are not text.
     """
-    csv.field_size_limit(_LONGEST_FIELD)
+    # The csv module's own limit, 128 KiB, is shorter than a document; none would let an open quote take all memory.
+    csv.field_size_limit(LONGEST_LINE)
     with decoded(uri) as stream:
-        head = list(itertools.islice(stream, _SNIFFED_LINES))
+        lines = text_lines(stream, uri)
+        head = _head(lines)
         dialect = sniff(head, default="\t" if suffix_of(uri) == ".tsv" else ",")
-        counted = _Counted(itertools.chain(head, stream))
+        counted = _Counted(itertools.chain(head, lines))
         rows = _parsed(dialect.reader(counted), counted, uri)
         header: list[str] | None = None
         for line, row in rows:
@@ -57,9 +62,21 @@ def read_delimited(uri: str) -> Iterator[RawRow | Drop]:
             elif not row:
                 continue
             elif header is None:
-                header = _names(row, uri, line)
+                header = names_of(row, Source(uri, str(line)))
             else:
                 yield _table_row(header, row, Source(uri, str(line)))
+
+
+def _head(lines: Iterator[str]) -> list[str]:
+    """The first lines, not more of them than tell the dialect."""
+    head: list[str] = []
+    size = 0
+    for line in lines:
+        head.append(line)
+        size += len(line)
+        if len(head) == _SNIFFED_LINES or size > _SNIFFED:
+            break
+    return head
 
 
 class _Counted:
@@ -116,41 +133,27 @@ def _regularity(dialect: Dialect, head: list[str]) -> float:
     return sum(len(row) == len(rows[0]) for row in rows) / len(rows)
 
 
-def _names(row: list[str], uri: str, line: int) -> list[str]:
+def names_of(row: Sequence[str], source: Source) -> list[str]:
+    """Column names out of a header; an empty one is called after its place.
+
+    Raises:
+        InputError: a name stands twice, or there are far too many.
+    """
+    if len(row) > _MOST_COLUMNS:
+        raise InputError(
+            f"{source}: a header of {len(row):,} columns", fix="put a line of distinct column names at the top"
+        )
     names = [name.strip() or f"column {number}" for number, name in enumerate(row, start=1)]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise InputError(
-            f"{uri}:{line}: the header names {twice!r} twice", fix="put a line of distinct column names at the top"
+            f"{source}: the header names {twice!r} twice", fix="put a line of distinct column names at the top"
         )
     return names
 
 
 def _table_row(header: list[str], row: list[str], source: Source) -> RawRow | Drop:
-    if any(field.strip() for field in row[len(header) :]):
+    if len(row) > len(header) and any(field.strip() for field in row[len(header) :]):
         detail = f"{len(row)} fields, but the header names {len(header)}; put fields that hold the separator in quotes"
         return Drop("malformed", source, detail, digest(repr(row)))
     return RawRow(dict(zip(header, row, strict=False)), source)
-
-
-def read_parquet(uri: str) -> Iterator[RawRow]:
-    """Rows of a parquet file, in its order.
-
-    Raises:
-        InputError: not a parquet file, or a damaged one.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    with opened(uri) as stream:
-        source: Any = pa.BufferReader(stream.read()) if uri.lower().endswith(".gz") else stream
-        try:
-            for batch in pq.ParquetFile(source).iter_batches(batch_size=1024):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield RawRow(values, Source(uri, f"row {number}"))
-        except (pa.ArrowException, ValueError) as error:
-            raise InputError(
-                f"{uri}: not a readable parquet file: {str(error).splitlines()[0]}", fix="download or write it again"
-            ) from None

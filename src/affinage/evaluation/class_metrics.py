@@ -42,9 +42,9 @@ def class_metrics(scores: ClassScores, seed: int = 0) -> dict[str, Interval]:
     classes = len(scores.labels)
     return {
         "accuracy": mean_interval(hit_R),
-        "macro_f1": _bootstrapped(lambda rows: macro_f1(targets_R[rows], predicted_R[rows], classes), len(hit_R), seed),
+        "macro_f1": bootstrapped(lambda rows: macro_f1(targets_R[rows], predicted_R[rows], classes), len(hit_R), seed),
         "log_loss": mean_interval(-np.log(right_R), np.ones_like(right_R)),
-        "ece": _bootstrapped(lambda rows: calibration_error(surest_R[rows], hit_R[rows]), len(hit_R), seed),
+        "ece": bootstrapped(lambda rows: calibration_error(surest_R[rows], hit_R[rows]), len(hit_R), seed),
     }
 
 
@@ -68,10 +68,15 @@ def calibration_error(surest_R: Floats, hit_R: Floats) -> float:
     return float(np.abs(gaps).sum() / len(hit_R))
 
 
-def _bootstrapped(figure: Callable[[Ints], float], rows: int, seed: int) -> Interval:
+def bootstrapped(figure: Callable[[Ints], float], rows: int, seed: int) -> Interval:
+    """The interval of a figure that is no mean: `figure` takes the numbers of the rows that were drawn."""
     rng = np.random.default_rng(seed)
+    value = figure(np.arange(rows))
     draws_S = np.array([figure(rng.integers(0, rows, size=rows)) for _ in range(RESAMPLES)])
-    return bootstrap_interval(figure(np.arange(rows)), draws_S)
+    known_S = draws_S[np.isfinite(draws_S)]  # a resample of equal rows has no correlation
+    return (
+        bootstrap_interval(value, known_S) if np.isfinite(value) and len(known_S) else Interval(value, -np.inf, np.inf)
+    )
 
 
 def _targets(scores: ClassScores) -> Ints:

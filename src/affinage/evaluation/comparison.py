@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from affinage.evaluation.class_metrics import class_metrics, confusion_json, correct
-from affinage.evaluation.intervals import Interval, Verdict, mean_interval, paired, verdict
+from affinage.evaluation.intervals import Interval, Verdict, paired, verdict
 from affinage.evaluation.language import LanguageScores
-
-if TYPE_CHECKING:
-    from affinage.evaluation.classification import ClassScores
+from affinage.evaluation.scores import HeadScores
 
 BEFORE = "before"
+NAMES = {"row_f1": "F1 per row", "rmse": "root mean squared error"}  # where the key alone says too little
 _AGAINST_BEFORE = {
     "yes": "The run helped",
     "no": "The run did not help, it made things worse",
@@ -65,7 +62,7 @@ class Evaluation:
         """Whether the run helped, in one sentence for a person."""
         told = _AGAINST_BEFORE if self.against == BEFORE else _AGAINST_BASELINE
         said = told[self.helped]
-        name = self.metric.replace("_", " ")
+        name = NAMES.get(self.metric, self.metric.replace("_", " "))
         reference = self.before if self.against == BEFORE else self.baselines[self.against]
         start = "" if self.against == BEFORE else f" of the best baseline ({self.against})"
         span = f"{_number(reference)}{start} -> {_number(self.after)}"
@@ -142,45 +139,43 @@ def compare_language(
     )
 
 
-def compare_classes(
-    after: ClassScores,
+def compare_heads(
+    after: HeadScores,
     *,
-    baselines: Mapping[str, ArrayLike] | None = None,
-    before: ClassScores | None = None,
+    baselines: Mapping[str, HeadScores] | None = None,
+    before: HeadScores | None = None,
     forgetting: dict[str, Any] | None = None,
     folds: int | None = None,
 ) -> Evaluation:
-    """Accuracy after, against before or, where a new head had no before, against the best of the baselines.
+    """The headline of a head's answers, against before or, where a new head had no before, the best of the baselines.
 
     Args:
-        baselines: per baseline 1 or 0 for each row (R,), right or wrong, from the cheapest up.
+        baselines: other answers to the same rows, from the cheapest up.
 
     Raises:
         ValueError: there is neither a before nor a baseline, or the rows differ.
     """
-    rights = {name: np.asarray(right_R, np.float64) for name, right_R in (baselines or {}).items()}
-    if before is None and not rights:
+    values = {name: scores.headline for name, scores in (baselines or {}).items()}
+    if before is None and not values:
         raise ValueError("a new head is compared with a baseline, and none was measured")
-    against = BEFORE if before is not None else max(rights, key=lambda name: float(rights[name].mean()))
-    change = paired(correct(before) if before is not None else rights[against], correct(after))
-    first, second = class_metrics(before) if before is not None else {}, class_metrics(after)
-    metrics = _pairs(first, second)
-    metrics["confusion"] = {
-        "before": confusion_json(before) if before is not None else None,
-        "after": confusion_json(after),
-    }
+    sign = 1 if after.higher_is_better else -1
+    against = BEFORE if before is not None else max(values, key=lambda name: sign * values[name].value)
+    change = after.change_from(before if before is not None else (baselines or {})[against])
+    first, second = before.metrics() if before is not None else {}, after.metrics()
+    details = before.details() if before is not None else {}
+    tables = {name: {"before": details.get(name), "after": table} for name, table in after.details().items()}
     return Evaluation(
         rows=change.rows,
-        metric="accuracy",
-        higher_is_better=True,
-        helped=verdict(change, higher_is_better=True),
-        before=first.get("accuracy"),
-        after=second["accuracy"],
+        metric=after.metric,
+        higher_is_better=after.higher_is_better,
+        helped=verdict(change, after.higher_is_better),
+        before=first.get(after.metric),
+        after=second[after.metric],
         difference=change.difference,
         p=change.p,
         against=against,
-        metrics=metrics,
-        baselines={name: mean_interval(right_R) for name, right_R in rights.items()},
+        metrics={**_pairs(first, second), **tables},
+        baselines=values,
         forgetting=forgetting,
         folds=folds,
     )
@@ -194,11 +189,18 @@ def _pairs(before: Mapping[str, Interval], after: Mapping[str, Interval]) -> dic
 
 
 def _number(interval: Interval | None) -> str:
-    return "-" if interval is None else f"{interval.value:.3f}"
+    return "-" if interval is None else _digits(interval.value)
+
+
+def _digits(value: float, sign: str = "") -> str:
+    """Three digits after the point; other ways where those say too little or too much (numbers in the data's own unit)."""
+    if abs(value) >= 1000:
+        return f"{value:{sign},.1f}"
+    return f"{value:{sign}.3f}" if abs(value) >= 0.001 or not value else f"{value:{sign}.2g}"
 
 
 def _bounds(difference: Interval) -> str:
-    change = f"difference {difference.value:+.3f}"
+    change = f"difference {_digits(difference.value, '+')}"
     if math.isinf(difference.low) or math.isinf(difference.high):
         return f"{change}, too few rows for an interval"
-    return f"{change}, 95 % interval {difference.low:+.3f} to {difference.high:+.3f}"
+    return f"{change}, 95 % interval {_digits(difference.low, '+')} to {_digits(difference.high, '+')}"

@@ -15,15 +15,22 @@ from affinage.evaluation.language import LanguageScores
 GENERAL = "general.jsonl"
 
 
-def general_records(part: Literal["measure", "replay"] = "measure") -> list[Text]:
+def general_records(part: Literal["measure", "replay", "watch"] = "measure") -> list[Text]:
     """The bundled general passages, in file order; sources and licences stand in the file.
 
-    Every third one may be replayed in training; the others are only ever scored.
+    Two thirds are only ever scored, for the reported figure. Of the others most may be replayed in training; some are
+    watched while a run with a forgetting budget chooses its checkpoint.
     """
     lines = resources.files("affinage").joinpath("examples", GENERAL).read_bytes().splitlines()
     rows = [(number, orjson.loads(line)) for number, line in enumerate(lines, start=1) if line.strip()]
     texts = [Text(text=row["text"], source=Source(f"affinage:{GENERAL}", str(number))) for number, row in rows]
-    return [text for number, text in enumerate(texts) if (number % 3 == 2) == (part == "replay")]
+    return [text for number, text in enumerate(texts) if _part(number) == part]
+
+
+def _part(number: int) -> str:
+    if number % 3 != 2:
+        return "measure"
+    return "watch" if number % 9 == 5 else "replay"
 
 
 def forgetting(before: LanguageScores, after: LanguageScores) -> dict[str, Any]:

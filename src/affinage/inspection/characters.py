@@ -46,6 +46,7 @@ def mojibake(material: Material) -> Iterator[Finding]:
     found = _searched(material, MOJIBAKE)
     if found:
         message = f"rows with broken characters such as {found[0][1]!r} (UTF-8 read as Windows-1252): {len(found):,}"
+        message += material.sampled
         fix = "repair the text at its source, or with the ftfy library; the model learns to write it otherwise"
         yield _finding("mojibake", message, found, fix)
 
@@ -55,6 +56,7 @@ def replaced(material: Material) -> Iterator[Finding]:
     found = _searched(material, re.compile("\ufffd+"))
     if found:
         message = f"rows with the replacement character U+FFFD, where characters were lost in decoding: {len(found):,}"
+        message += material.sampled
         yield _finding("replacement-character", message, found, "read the source again in its right encoding")
 
 
@@ -66,6 +68,7 @@ def control_tokens(material: Material) -> Iterator[Finding]:
     if found:
         names = ", ".join(sorted({text for _, text in found})[:NAMED])
         message = f"rows with control tokens in the text, taken as plain characters ({names}): {len(found):,}"
+        message += material.sampled
         fix = "if these rows were rendered by a chat template before, undo that: give roles and contents"
         yield _finding("control-token", message, found, fix)
 
@@ -82,7 +85,7 @@ def _own(material: Material) -> set[str]:
 
 def _searched(material: Material, pattern: re.Pattern[str]) -> list[tuple[Record, str]]:
     """The records in which `pattern` is found, with what it first found."""
-    pairs = zip(material.records, map(pattern.search, material.texts), strict=True)
+    pairs = zip(material.sample, map(pattern.search, material.texts), strict=True)
     return [(record, found[0]) for record, found in pairs if found is not None]
 
 

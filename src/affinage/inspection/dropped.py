@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from affinage.data.ledger import DAMAGE, Drop
-from affinage.inspection.findings import NAMED, Finding, Severity, example
+from affinage.inspection.catalogue import CATALOGUE, Severity
+from affinage.inspection.findings import NAMED, Finding, example
 from affinage.inspection.material import Material
 
 _SAYS = {
@@ -19,11 +20,22 @@ _SAYS = {
     "empty-prompt": "have no prompt",
     "empty-response": "have an empty answer",
     "bad-role-order": "have turns in an order that no model learns from",
-    "tool-calls": "hold tool calls",
+    "tool-calls": "hold tool calls that cannot be read",
     "duplicate": "say exactly the same as an earlier row",
+    "near-duplicate": "say nearly the same as an earlier row",
+    "contaminated": "hold texts of a benchmark",
+    "chosen-equals-rejected": "have the same text as preferred and as rejected answer",
+    "not-comparable": "hold nothing to compare",
+    "no-text": "are documents without any text, most likely scanned",
+    "unreadable": "are documents that cannot be read",
+    "encrypted": "are documents behind a password",
+    "unsupported": "are documents of a format that is not read here",
     "no-learned-token": "have nothing to learn from once rendered",
 }
 _OWN_CHECK = ("too-long",)
+_HARMLESS = ("duplicate", "near-duplicate", "contaminated")
+_CODES = {"no-text": "scanned-page"}  # reasons that are told under another name
+_SCANNED = "pages without text"
 
 
 def left_out(material: Material) -> Iterator[Finding]:
@@ -35,18 +47,41 @@ def left_out(material: Material) -> Iterator[Finding]:
         if reason in _OWN_CHECK:
             continue
         damaged = reason in DAMAGE and material.recipe.bad_rows == "error"
-        severity: Severity = "note" if reason == "duplicate" else material.blocking if damaged else "warning"
-        says = _SAYS.get(reason, f"are left out ({reason})")
+        nothing_left = reason == "no-learned-token" and not material.rows_of
+        severity: Severity = "warning"
+        if reason in _HARMLESS:
+            severity = "note"
+        elif damaged or nothing_left:
+            severity = material.blocking
         fate = "" if severity == "error" else " (left out, counted)"
         fix = "correct these rows, or leave them out, counted, with --set bad_rows=drop" if damaged else ""
+        if nothing_left:
+            fix = "look at learn_from, at the weights of the turns, and at rows that are cut before their answer"
         yield Finding(
-            reason,
+            _CODES.get(reason, reason) if reason in {*CATALOGUE, *_CODES} else "left-out",
             severity,
-            f"rows that {says}: {len(drops):,}{fate}",
+            f"rows that {_SAYS.get(reason, f'are left out ({reason})')}: {len(drops):,}{fate}",
             len(drops),
             tuple(example(drop.source, detail=drop.detail) for drop in drops[:NAMED]),
             fix,
         )
+
+
+def changed(material: Material) -> Iterator[Finding]:
+    """What was replaced in texts, and what was taken out of documents."""
+    if material.redactions:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(material.redactions.items()))
+        message = f"placeholders put in the place of secrets and personal data: {kinds}"
+        yield Finding("redacted", "note", message, sum(material.redactions.values()))
+    removed = {reason: count for reason, count in material.removed.items() if count}
+    scanned = removed.pop(_SCANNED, 0)
+    if scanned:
+        message = f"pages of documents without any text, most likely scanned: {scanned:,}"
+        fix = "run optical character recognition over these files first"
+        yield Finding("scanned-page", "warning", message, scanned, (), fix)
+    if removed:
+        told = ", ".join(f"{reason} {count:,}" for reason, count in sorted(removed.items()))
+        yield Finding("removed-text", "note", f"taken out of documents: {told}", sum(removed.values()))
 
 
 def too_long(material: Material) -> Iterator[Finding]:

@@ -6,13 +6,11 @@ import html
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from affinage.data.records import Source
+from affinage.inspection.catalogue import CATALOGUE, SEVERITIES, Severity
 
-Severity = Literal["error", "warning", "note"]
-
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 NAMED = 5  # examples of one finding
 
 
@@ -21,13 +19,16 @@ class Finding:
     """One thing that was found.
 
     Attributes:
-        code: a stable name for programs.
+        code: a stable name for programs, one of the catalogue's.
         severity: `error` for what makes `tune` refuse, `warning` for what most likely spoils the result, `note` for
             what a person should know.
         message: what was found, in one sentence.
         count: rows (or labels, where the message speaks of labels) that it concerns.
         examples: `{"file", "line", "locator", ...}` of the first of them; `line` is None where the place is no line.
         fix: what to do, or an empty string.
+
+    Raises:
+        ValueError: the catalogue has no such code.
     """
 
     code: str
@@ -36,6 +37,10 @@ class Finding:
     count: int = 0
     examples: tuple[dict[str, Any], ...] = ()
     fix: str = ""
+
+    def __post_init__(self) -> None:
+        if self.code not in CATALOGUE:
+            raise ValueError(f"{self.code!r} is not in the catalogue of findings")
 
     def to_json(self) -> dict[str, Any]:
         """The finding as the contract of `findings.json` has it."""

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from affinage.data.ledger import Drop, Ledger
-from affinage.data.records import Chat, Labelled, Prompt, Record, Text
+from affinage.data.records import Chat, Labelled, Message, Pair, Preference, Prompt, Rated, Record, Text
 from affinage.errors import InputError
-from affinage.inspection.findings import Severity
+from affinage.inspection.catalogue import Severity
 from affinage.recipe import Recipe
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from affinage.data.batches import Row
     from affinage.data.rendering import Renderer
+
+SAMPLED_CHARACTERS = 10_000_000  # of text that checks character by character look at
 
 
 @dataclass
@@ -28,6 +33,10 @@ class Material:
         rows_of: record id -> its rows; a record that gave none is missing.
         not_rendered: records that the chat template or the tokenizer refuses, with the reason.
         too_long: records longer than the context that were not rendered, with their lengths in tokens.
+        sides: train, validation and held_out as numbers of records; empty where nothing is split yet.
+        redactions: kind -> placeholders put in.
+        removed: reason -> what was taken out of documents.
+        model_folder: where the model lies, None for one on the hub.
     """
 
     recipe: Recipe
@@ -43,6 +52,10 @@ class Material:
     not_rendered: list[tuple[Record, InputError]] = field(default_factory=list)
     refusal: InputError | None = None
     problems: list[InputError] = field(default_factory=list)
+    sides: dict[str, list[int]] = field(default_factory=dict)
+    redactions: dict[str, int] = field(default_factory=dict)
+    removed: dict[str, int] = field(default_factory=dict)
+    model_folder: Path | None = None
 
     @property
     def kind(self) -> str | None:
@@ -50,9 +63,35 @@ class Material:
         return self.records[0].kind if self.records else None
 
     @cached_property
+    def sample(self) -> list[Record]:
+        """The records that checks of characters look at: all, or a seeded sample of large data, in order."""
+        return [self.records[number] for number in self.sample_of(range(len(self.records)))]
+
+    def sample_of(self, numbers: Sequence[int]) -> list[int]:
+        """Those of the records' `numbers` that a check of characters looks at, ascending."""
+        sizes = {number: sum(map(len, contents(self.records[number]))) for number in numbers}
+        if sum(sizes.values()) <= SAMPLED_CHARACTERS:
+            return sorted(numbers)
+        taken: list[int] = []
+        characters = 0
+        for number in random.Random(0).sample(list(numbers), len(numbers)):
+            characters += sizes[number]
+            if characters > SAMPLED_CHARACTERS and taken:
+                break
+            taken.append(number)
+        return sorted(taken)
+
+    @property
+    def sampled(self) -> str:
+        """What a message adds where its check looked at a sample; empty where it looked at all rows."""
+        if len(self.sample) == len(self.records):
+            return ""
+        return f" (in a sample of {len(self.sample):,} of {len(self.records):,} rows)"
+
+    @cached_property
     def texts(self) -> list[str]:
-        """All that each record says, as one text."""
-        return ["\n".join(contents(record)) for record in self.records]
+        """All that each record of the sample says, as one text."""
+        return ["\n".join(contents(record)) for record in self.sample]
 
     @property
     def chats(self) -> list[Chat]:
@@ -63,9 +102,16 @@ class Material:
         return [record for record in self.records if isinstance(record, Labelled)]
 
     @property
+    def preferences(self) -> list[Preference]:
+        return [record for record in self.records if isinstance(record, Preference)]
+
+    @property
     def rendered(self) -> Iterator[tuple[Record, list[Row]]]:
         """The records that gave rows, with them."""
-        return ((record, self.rows_of[record.id]) for record in self.records if record.id in self.rows_of)
+        for record in self.records:
+            rows = self.rows_of.get(record.id)
+            if rows:
+                yield record, rows
 
     @property
     def blocking(self) -> Severity:
@@ -77,7 +123,33 @@ def contents(record: Record) -> tuple[str, ...]:
     """The texts of a record, without labels and roles."""
     if isinstance(record, Text | Labelled):
         return (record.text,)
-    if isinstance(record, Chat | Prompt):
-        answer = (record.reference,) if isinstance(record, Prompt) and record.reference else ()
-        return (*(message.content for message in record.messages), *answer)
+    if isinstance(record, Pair):
+        return (record.query, record.passage, *record.negatives)
+    if isinstance(record, Chat):
+        return tuple(text for turn in record.messages for text in _said(turn))
+    if isinstance(record, Prompt):
+        reference = (record.reference,) if record.reference else ()
+        return (*(turn.content for turn in record.messages), *reference)
+    if isinstance(record, Preference):
+        return tuple(text for turn in (*record.messages, *record.completions) for text in _said(turn))
+    if isinstance(record, Rated):
+        return tuple(text for turn in (*record.messages, record.completion) for text in _said(turn))
     return ()
+
+
+def answer(record: Record) -> str:
+    """What a record would have a model say: its last answer, its best completion, or an empty string."""
+    if isinstance(record, Chat):
+        return record.reference
+    if isinstance(record, Preference):
+        return record.best.content
+    return record.completion.content if isinstance(record, Rated) else ""
+
+
+def _said(turn: Message) -> Iterator[str]:
+    """What a turn says; parts that are empty only where it calls functions are left out."""
+    if turn.reasoning:
+        yield turn.reasoning
+    if turn.content or not turn.calls:
+        yield turn.content
+    yield from (call.arguments for call in turn.calls)

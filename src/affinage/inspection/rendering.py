@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import numpy as np
 
 from affinage.data.records import Chat
-from affinage.inspection.findings import NAMED, Finding, Severity, example, examples
+from affinage.inspection.catalogue import Severity
+from affinage.inspection.findings import NAMED, Finding, example, examples
 from affinage.inspection.material import Material
 from affinage.inspection.tokens import density, learns_end, unknown_ids
 
@@ -22,13 +24,78 @@ def unlearned_ends(material: Material) -> Iterator[Finding]:
     if material.renderer is None:
         return
     stop = material.renderer.stop_ids
-    chats = [(record, rows[-1]) for record, rows in material.rendered if isinstance(record, Chat)]
-    found = [record for record, row in chats if record.messages[-1].role == "assistant" and not learns_end(row, stop)]
+    chats = [(r, rows[-1]) for r, rows in material.rendered if isinstance(r, Chat) and _ends_learned(r, material)]
+    found = [(record, row) for record, row in chats if not learns_end(row, stop)]
     if found:
         share = 1 - len(found) / len(chats)
+        never = len(found) == len(chats) and not any(row.truncated for _, row in found)
         message = f"rows whose end-of-turn token is not learned: {len(found):,} (it is in {100 * share:.1f} %)"
         fix = "do not cut rows (a longer context, or --set too_long=drop)"
-        yield Finding("end-not-learned", "warning", message, len(found), examples(r.source for r in found), fix)
+        if never:
+            fix = "the model would never learn to stop: give it a chat template with an end-of-turn token"
+        severity: Severity = "error" if never else "warning"
+        yield Finding("end-not-learned", severity, message, len(found), examples(r.source for r, _ in found), fix)
+
+
+def learned_prompts(material: Material) -> Iterator[Finding]:
+    """Turns that are no answers and yet are learned from, by the recipe's wish or by their own weight."""
+    wish = material.recipe.learn_from
+    roles = {"user", "system", "tool"} if wish == "all" else set(wish.split(",")) & {"user", "system", "tool"}
+    chats = material.chats
+    found = [
+        chat
+        for chat in chats
+        if any((m.role in roles if m.learn is None else m.learn) for m in chat.messages if m.role != "assistant")
+    ]
+    if found:
+        asked = bool(roles)
+        why = f"as learn_from={wish} asks" if asked else "by their own weight"
+        message = f"rows whose prompt is learned from, {why}: {len(found):,} of {len(chats):,}"
+        fix = "leave learn_from at completions, unless the model is to write questions too"
+        if not asked:
+            fix = "take the weight off the turns that are no answers, unless the model is to write questions too"
+        severity: Severity = "note" if asked else "warning"
+        yield Finding("prompt-learned", severity, message, len(found), examples(c.source for c in found), fix)
+
+
+def pad_is_eos(material: Material) -> Iterator[Finding]:
+    """The tokenizer names its end-of-text token as padding."""
+    tokenizer = material.renderer.tokenizer if material.renderer else None
+    if (
+        tokenizer is not None
+        and tokenizer.pad_token_id is not None
+        and tokenizer.pad_token_id == tokenizer.eos_token_id
+    ):
+        message = f"the tokenizer pads with its end-of-text token {tokenizer.eos_token!r}"
+        fix = "nothing to do: padding is told apart by position here, so the end is learned"
+        yield Finding("pad-is-eos", "note", message, 0, (), fix)
+
+
+def template_differs(material: Material) -> Iterator[Finding]:
+    """Two chat templates in one model folder, of which each tool takes its own."""
+    folder = material.model_folder
+    if folder is None or not (folder / "chat_template.jinja").is_file():
+        return
+    try:
+        config = json.loads((folder / "tokenizer_config.json").read_bytes())
+        alone = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return
+    other = config.get("chat_template") if isinstance(config, dict) else None
+    if isinstance(other, str) and other.strip() != alone.strip():
+        message = (
+            f"{folder} holds two chat templates that differ: chat_template.jinja, and one in tokenizer_config.json"
+        )
+        fix = "keep the one that the model is served with; here the first is used"
+        yield Finding("template-differs", "warning", message, 2, (), fix)
+
+
+def _ends_learned(chat: Chat, material: Material) -> bool:
+    """Whether the chat ends with an answer that is meant to be learned from."""
+    last, wish = chat.messages[-1], material.recipe.learn_from
+    if last.role != "assistant" or not (last.content or last.calls):
+        return False
+    return last.learn if last.learn is not None else wish in ("completions", "last", "all") or "assistant" in wish
 
 
 def doubled_bos(material: Material) -> Iterator[Finding]:

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from affinage.data.records import Chat, Labelled, Record
+from affinage.data.records import Chat, Labelled, Record, Source
+from affinage.errors import InputError
 from affinage.inspection.findings import example
 from affinage.inspection.material import Material, contents
+from affinage.inspection.overview import histogram
 
 if TYPE_CHECKING:
     from affinage.data.batches import Row
+    from affinage.data.rendering import Renderer
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 # What must not reach a terminal as it is: control codes, and marks that reorder or hide text.
@@ -26,7 +29,8 @@ class TokenStatistics:
     """Lengths of records in tokens (a text's blocks taken together), and what is learned from.
 
     `above_context` counts records longer than the context: texts are split there, other rows refused, cut or left out
-    as the recipe says. Shares are of all tokens; `tokens_per_byte` is over the contents alone.
+    as the recipe says. Shares are of all tokens; `tokens_per_byte` is over the contents alone;
+    `histogram` is of the lengths of records.
     """
 
     context: int
@@ -44,6 +48,8 @@ class TokenStatistics:
     unknown_share: float
     byte_fallback_share: float
     end_of_turn_learned_share: float | None
+    learned_share: float
+    histogram: list[dict[str, int]]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,6 +84,8 @@ def statistics(material: Material) -> TokenStatistics | None:
         unknown_share=_share(ids, unknown_ids(renderer.tokenizer)),
         byte_fallback_share=_share(ids, _byte_ids(renderer.tokenizer)),
         end_of_turn_learned_share=sum(ends) / len(ends) if ends else None,
+        learned_share=sum(row.learned for row in rows) / max(1, sum(map(len, rows))),
+        histogram=histogram(lengths),
     )
 
 
@@ -115,13 +123,63 @@ def shown_rows(material: Material, count: int) -> list[dict[str, Any]]:
         return []
     count = min(count, len(rendered))
     chosen = [rendered[round(number * (len(rendered) - 1) / max(1, count - 1))] for number in range(count)]
-    shown = []
-    for record, rows in chosen:
-        tokens = [{"text": text, "learned": learned} for text, learned in material.renderer.explain(rows[0])]
-        label = record.label if isinstance(record, Labelled) else None
-        sizes = {"rows": len(rows), "length": len(rows[0]), "learned": rows[0].learned}
-        shown.append(example(record.source, kind=record.kind, label=label, **sizes, tokens=tokens))
-    return shown
+    return [_laid_open(material.renderer, record, rows) for record, rows in chosen]
+
+
+def picked_rows(material: Material, places: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows at `places`, as `shown_rows` gives them: `7` is the seventh row that is left, `FILE:LINE` a place.
+
+    Raises:
+        InputError: there is no such row, or it was left out (then why).
+    """
+    return [_picked(material, place) for place in places]
+
+
+def _picked(material: Material, place: str) -> dict[str, Any]:
+    record = _record_at(material, place)
+    renderer = material.renderer
+    if renderer is None:
+        raise InputError("no row can be shown as tokens without a model", fix="name one with --model")
+    rows = material.rows_of.get(record.id) or []
+    if not rows and isinstance(record, Chat):
+        rows = [renderer.chat(record)]
+    elif not rows and isinstance(record, Labelled):
+        rows = [renderer.labelled(record, 0.0)]
+    if not rows:
+        raise InputError(f"{record.source}: the row gives no tokens", fix="the findings tell why")
+    return _laid_open(renderer, record, rows)
+
+
+def _record_at(material: Material, place: str) -> Record:
+    count = len(material.records)
+    if place.isdecimal():
+        if 1 <= int(place) <= count:
+            return material.records[int(place) - 1]
+        raise InputError(
+            f"--row {place}: there are rows 1 to {count:,}", fix="or name a place, such as --row FILE:LINE"
+        )
+    for record in material.records:
+        if _stands_at(record.source, place):
+            return record
+    for drop in material.drops:
+        if _stands_at(drop.source, place):
+            raise InputError(
+                f"{drop.source}: the row was left out: {drop.reason}",
+                fix=drop.detail or f"affinage inspect --explain {drop.reason}",
+            )
+    raise InputError(f"--row {place}: no row stands there", fix="--row N for the N-th row, or --row FILE:LINE")
+
+
+def _stands_at(source: Source, place: str) -> bool:
+    said = str(source)
+    return said == place or said.endswith(f"/{place}") or said.partition("#")[0] == place
+
+
+def _laid_open(renderer: Renderer, record: Record, rows: Sequence[Row]) -> dict[str, Any]:
+    tokens = [{"text": text, "learned": learned} for text, learned in renderer.explain(rows[0])]
+    label = record.label if isinstance(record, Labelled) else None
+    sizes = {"rows": len(rows), "length": len(rows[0]), "learned": rows[0].learned}
+    return example(record.source, kind=record.kind, label=label, **sizes, tokens=tokens)
 
 
 def safe(text: str) -> str:

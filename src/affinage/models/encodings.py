@@ -135,11 +135,11 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 class EncodedBatches(Shuffled):
-    """Batches of cached encodings. They carry no tokens; `extras` holds `encodings` (B, H) and `targets` (B,).
+    """Batches of cached encodings. They carry no tokens; `extras` holds `encodings` (B, H) and `targets`.
 
     Args:
         encodings: the training rows' vectors (R, H).
-        targets: class index of each (R,).
+        targets: class index or number of each (R,), or a 0 or 1 for each label (R, C).
         batch_rows: rows of one batch.
     """
 
@@ -150,7 +150,7 @@ class EncodedBatches(Shuffled):
             raise ValueError("no row to learn from")
         super().__init__(len(targets), epochs=epochs, seed=seed)
         self.encodings = torch.from_numpy(np.array(encodings, dtype=np.float32))
-        self.targets = torch.from_numpy(np.array(targets, dtype=np.int64))
+        self.targets = target_tensor(targets)
         self.batch_rows = batch_rows
 
     def cut(self, order: list[int], rng: random.Random) -> list[list[int]]:
@@ -162,14 +162,20 @@ class EncodedBatches(Shuffled):
         return encoded_batch(self.encodings[chosen], self.targets[chosen])
 
 
-def encoded_batch(encodings_BH: Tensor, targets_B: Tensor) -> Batch:
-    """A batch without tokens: `extras` holds the encodings and the class indices."""
-    rows = len(targets_B)
+def target_tensor(targets: NDArray[Any]) -> Tensor:
+    """Class indices as they are, all other targets in float32."""
+    whole = np.issubdtype(targets.dtype, np.integer)
+    return torch.from_numpy(np.array(targets, dtype=np.int64 if whole else np.float32))
+
+
+def encoded_batch(encodings_BH: Tensor, targets: Tensor) -> Batch:
+    """A batch without tokens: `extras` holds the encodings and the targets, (B,) or (B, C)."""
+    rows = len(targets)
     return Batch(
         tokens_BT=torch.zeros(rows, 0, dtype=torch.long),
         weights_BT=torch.zeros(rows, 0),
         mask_BT=torch.zeros(rows, 0, dtype=torch.bool),
-        extras={"encodings": encodings_BH, "targets": targets_B},
+        extras={"encodings": encodings_BH, "targets": targets},
     )
 
 

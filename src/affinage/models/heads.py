@@ -1,4 +1,4 @@
-"""The stack of dense layers that turns a model's encodings into classes, and the pooling before it."""
+"""The stack of dense layers that turns a model's encodings into answers, and the pooling before it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from affinage.errors import InputError
+from affinage.models.tasks import TASKS, Scales
 from affinage.recipe import HeadSettings
 
 CLASSIFIER = "classifier"  # the head's name on the model
 Pooling = Literal["mean", "last", "first", "max"]
 
 
-def head_defaults(rows: int, classes: int, width: int) -> dict[str, Any]:
+def head_defaults(rows: int, outputs: int, width: int) -> dict[str, Any]:
     """Settings with which a frozen head keeps up with a tuned logistic regression on the same encodings.
 
     About 1,000 steps of up to 256 rows, stopped early. Few rows overfit in tens of steps, so they take small ones
@@ -25,14 +26,14 @@ def head_defaults(rows: int, classes: int, width: int) -> dict[str, Any]:
 
     Args:
         rows: training rows.
-        classes: classes C.
+        outputs: logits of a row: labels C, or 1 for a number.
         width: width H of the encodings.
 
     Raises:
         InputError: there is nothing to fit.
     """
-    if rows < 1 or classes < 2 or width < 1:
-        raise InputError(f"no head fits {rows} rows, {classes} classes and encodings of width {width}")
+    if rows < 1 or outputs < 1 or width < 1:
+        raise InputError(f"no head fits {rows} rows, {outputs} outputs and encodings of width {width}")
     batch_rows = 256
     per_epoch = -(-rows // batch_rows)
     return {
@@ -68,22 +69,21 @@ def pool(hidden_BTH: Tensor, mask_BT: Tensor, how: str) -> Tensor:
 
 
 class ClassifierHead(nn.Module):
-    """Standardised encodings -> dense layers with GELU between them -> one logit per class.
+    """Standardised encodings -> dense layers with GELU between them -> logits, which the task turns into answers.
 
-    The standardisation (`mean`, `std`) is fitted once on training encodings and saved with the weights, as is the
-    `temperature` that `probabilities` divides the logits by.
+    The standardisation (`mean`, `std`) is fitted once on training encodings and saved with the weights, as are the
+    task's own scales (temperature, thresholds, the unit of the numbers).
 
     Args:
-        labels: the classes' names, in the order of the logits.
+        labels: the labels' names, in the order of the logits; none for numbers.
         inputs: width H of the encodings.
-        settings: depth, width and dropout.
+        settings: depth, width, dropout and task (unset: one label a row).
         pooling: how a text's token encodings become one vector.
         layer: which block's encodings (0: the embeddings; None: the last, normalised).
     """
 
     mean: Tensor
     std: Tensor
-    temperature: Tensor
 
     def __init__(
         self,
@@ -98,12 +98,15 @@ class ClassifierHead(nn.Module):
         self.labels = list(labels)
         self.inputs = inputs
         self.shape = settings
+        self.task = TASKS[settings.task or "single"]
+        self.outputs = self.task.outputs(len(labels))
         self.pooling = pooling
         self.layer = layer
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("std", torch.ones(inputs))
-        self.register_buffer("temperature", torch.ones(()))
-        widths = [inputs, *[settings.width] * (settings.depth - 1), len(labels)]
+        for name, value in self.task.scales(self.outputs).items():
+            self.register_buffer(name, value)
+        widths = [inputs, *[settings.width] * (settings.depth - 1), self.outputs]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.dropout = nn.Dropout(settings.dropout)
         for dense in self.layers:
@@ -113,16 +116,44 @@ class ClassifierHead(nn.Module):
         nn.init.normal_(self.layers[-1].weight, std=0.02 / max(1.0, widths[-2] / 64) ** 0.5)  # type: ignore[arg-type]
 
     def forward(self, encodings_BH: Tensor) -> Tensor:
-        """Logits (B, C), in float32 whatever the encodings' type, not yet divided by the temperature."""
+        """Logits (B, C), in float32 whatever the encodings' type, not yet scaled."""
         features = (encodings_BH.to(self.mean.dtype) - self.mean) / self.std
         for number, dense in enumerate(self.layers):
             features = dense(self.dropout(features if number == 0 else nn.functional.gelu(features)))
         return features
 
+    @property
+    def scales(self) -> Scales:
+        """The task's buffers, by name; what is written into them stays."""
+        return {name: self.get_buffer(name) for name in self.task.scales(self.outputs)}
+
+    def loss(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
+        """The task's loss, a sum over rows."""
+        return self.task.loss(logits_BC, targets, self._scales_for(logits_BC))
+
+    def figures(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
+        """The task's second figure (its name: `task.figure`), a sum over rows."""
+        return self.task.figures(logits_BC, targets, self._scales_for(logits_BC))
+
     @torch.no_grad()
-    def probabilities(self, encodings_BH: Tensor) -> Tensor:
-        """Calibrated probabilities (B, C)."""
-        return torch.softmax(self(encodings_BH).float() / self.temperature, dim=-1)
+    def answers(self, logits_BC: Tensor) -> Tensor:
+        """What logits mean: calibrated probabilities (B, C), or numbers (B, 1) in the data's own unit."""
+        return self.task.answers(logits_BC, self._scales_for(logits_BC))
+
+    @torch.no_grad()
+    def start(self, targets: Tensor) -> None:
+        """Fit the task's scales, and where the weights start from, on the training rows' targets."""
+        bias_C = self.task.start(targets, self.scales)
+        if bias_C is not None:
+            self.layers[-1].bias.copy_(bias_C)  # type: ignore[operator]
+
+    def say(self, answers_C: Sequence[float]) -> dict[str, Any]:
+        """The answer to one row as JSON values."""
+        return self.task.say(answers_C, self.labels, self.scales)
+
+    def _scales_for(self, logits_BC: Tensor) -> Scales:
+        """The scales where the logits are, in their numbers."""
+        return {name: value.to(logits_BC) for name, value in self.scales.items()}
 
     @torch.no_grad()
     def standardise(self, encodings_RH: Tensor) -> None:
@@ -137,6 +168,7 @@ class ClassifierHead(nn.Module):
     def settings(self) -> dict[str, Any]:
         """All that `from_settings` needs to build the same head, as JSON values."""
         return {
+            "task": self.task.name,
             "labels": self.labels,
             "inputs": self.inputs,
             "depth": self.shape.depth,
@@ -154,7 +186,10 @@ class ClassifierHead(nn.Module):
             InputError: a key is missing or of the wrong kind.
         """
         try:
-            shape = HeadSettings(**{key: settings[key] for key in ("depth", "width", "dropout", "pooling", "layer")})
+            shape = HeadSettings(
+                **{key: settings[key] for key in ("depth", "width", "dropout", "pooling", "layer")},
+                task=settings.get("task", "single"),  # older runs knew one kind
+            )
             labels, inputs = [str(label) for label in settings["labels"]], int(settings["inputs"])
             return cls(labels, inputs, shape, pooling=shape.pooling or "mean", layer=shape.layer)
         except (KeyError, TypeError, ValueError) as error:

@@ -27,7 +27,7 @@ def estimate(facts: Facts, *, micro_tokens: int, tokens: int) -> Estimate:
     """Forward 2, backward 4 operations per weight and token; a frozen part is spared its half of the backward."""
     here = facts.machine
     speed = product_speed(here.device, here.dtype, here.threads) * _SUSTAINED[here.dtype]
-    once = sum(facts.lengths)
+    once = facts.tokens
     head = facts.train == "head"
     share = facts.trainable_parameters / max(1, facts.parameters)
     per_token = facts.parameters * (2 if head else 4 + 2 * min(1.0, share))

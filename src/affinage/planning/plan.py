@@ -13,12 +13,16 @@ from affinage.device import Machine
 from affinage.models.heads import head_defaults
 from affinage.planning.estimator import Estimate, estimate
 from affinage.planning.rates import learning_rate
+from affinage.planning.replay import replay_share
 from affinage.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What planning may know: all of it is cheap, none of it needs the weights."""
+    """What planning may know: all of it is cheap, none of it needs the weights.
+
+    `lengths` are of the training rows, or of a sample of them; `scale`: training rows for each length.
+    """
 
     kind: str
     objective: str
@@ -40,6 +44,14 @@ class Facts:
     classes: int
     random_start: bool
     machine: Machine
+    scale: float = 1.0
+    task: str = ""
+    task_reason: str = ""
+
+    @property
+    def tokens(self) -> int:
+        """Training tokens, one pass."""
+        return round(sum(self.lengths) * self.scale)
 
 
 @dataclass(slots=True)
@@ -55,7 +67,7 @@ class Plan:
         """Times that the training tokens will be seen, at most."""
         if _frozen(self.facts):
             return float(self["epochs"])
-        tokens = max(1, sum(self.facts.lengths))
+        tokens = max(1, self.facts.tokens)
         return float(min(self["epochs"], max(1, self["steps"]) * self["batch_tokens"] / tokens))
 
     def __getitem__(self, key: str) -> Any:
@@ -79,14 +91,15 @@ class Plan:
         """Six lines for people: (heading, text)."""
         facts = self.facts
         share = 100 * facts.trainable_parameters / max(1, facts.parameters)
-        rows = f"{facts.train_rows:,} train + {facts.validation_rows:,} validation + {facts.held_out_rows:,} held out"
-        learned = f"{facts.learned_tokens:,} learned from" if facts.learned_tokens else f"{facts.classes} labels"
+        about = "about " if facts.scale != 1 else ""
+        rows = f"{about}{facts.train_rows:,} train + {facts.validation_rows:,} validation + {facts.held_out_rows:,} held out"
+        learned = f"{facts.learned_tokens:,} learned from" if facts.learned_tokens else _ASKED[facts.task].format(facts.classes)
         unit = f"{self['batch_rows']} encodings" if _frozen(facts) else f"{self['batch_tokens']:,} tokens"
         moving = f"{facts.trainable_parameters:,} of {facts.parameters:,} weights move ({share:.3g} %)"
         place = f"{facts.machine.device} ({facts.machine.threads} threads)"
         return [
             ("learn", f"{facts.objective} ({facts.says}) on {model}"),
-            ("data", f"{facts.rows:,} {facts.kind} rows: {rows}; {sum(facts.lengths):,} tokens, {learned}"),
+            ("data", f"{about}{facts.rows:,} {facts.kind} rows: {rows}; {about}{facts.tokens:,} tokens, {learned}"),
             ("train", f"{facts.train}: {moving}"),
             ("steps", f"{self['steps']:,} of {unit} ({self.passes:,.3g} passes), rate {self['learning_rate']:.2g}"),
             ("cost", f"about {duration(self.cost.seconds)}, {self.cost.peak_bytes / 2**30:.1f} GiB on {place}"),
@@ -108,6 +121,9 @@ def make_plan(recipe: Recipe, facts: Facts) -> Plan:
     settings = plan.settings
     settings["objective"] = _given(recipe.objective, facts.objective, f"the data are {facts.kind} rows")
     settings["train"] = _given(recipe.train, facts.train, facts.train_reason)
+    settings["replay"] = _given(recipe.replay, *replay_share(recipe, facts))
+    if facts.task:
+        settings["head.task"] = _given(recipe.head.task, facts.task, facts.task_reason)
     settings["context"] = _given(recipe.context, facts.model_context, "the model's own limit")
     settings["epochs"] = _epochs(recipe, facts)
     settings["batch_tokens"] = _given(recipe.batch_tokens, *_batch_tokens(facts, settings["epochs"][0]))
@@ -119,7 +135,7 @@ def make_plan(recipe: Recipe, facts: Facts) -> Plan:
     settings["steps"] = _steps(recipe, facts, settings, accumulate)
     steps = settings["steps"][0]
     if recipe.steps is not None and recipe.epochs is None:
-        passes = steps * settings["batch_tokens"][0] / max(1, sum(facts.lengths))
+        passes = steps * settings["batch_tokens"][0] / max(1, facts.tokens)
         settings["epochs"] = (float(math.ceil(1.1 * passes) + 1), f"a ceiling: {steps} steps are {passes:.2g} passes")
     settings["learning_rate"] = _given(recipe.learning_rate, *_learning_rate(facts, steps))
     settings["evaluate_every"] = _given(recipe.evaluate_every, *_evaluate_every(facts, steps, settings["epochs"][0]))
@@ -141,9 +157,10 @@ def make_plan(recipe: Recipe, facts: Facts) -> Plan:
 
 
 def _all_tokens(facts: Facts, settings: dict[str, tuple[Any, str]]) -> int:
-    return int(sum(facts.lengths) * settings["epochs"][0])
+    return int(facts.tokens * settings["epochs"][0])
 
 
+_ASKED = {"": "", "single": "{} labels", "multi": "{} labels, several a row", "number": "a number a row"}
 _PLACE = {
     "device": "the fastest device here",
     "dtype": "exact on a CPU, fast on a GPU",
@@ -190,7 +207,7 @@ def _epochs(recipe: Recipe, facts: Facts) -> tuple[float, str]:
         return recipe.epochs, "asked for"
     if facts.objective == "classify":
         return (_head(facts)["epochs"], "a head on encodings is cheap") if _frozen(facts) else (8.0, "few labels a row")
-    tokens = sum(facts.lengths)
+    tokens = facts.tokens
     if facts.random_start:
         return 1.0, "a random start learns from every new token"
     for limit, epochs in ((100_000, 6.0), (1_000_000, 4.0), (10_000_000, 2.0)):
@@ -201,7 +218,7 @@ def _epochs(recipe: Recipe, facts: Facts) -> tuple[float, str]:
 
 def _batch_tokens(facts: Facts, epochs: float) -> tuple[int, str]:
     """Enough steps to learn (about 100), within 1,024 to 16,384 tokens."""
-    tokens = sum(facts.lengths) * epochs
+    tokens = facts.tokens * epochs
     wish = 2 ** round(math.log2(max(1.0, tokens / 100)))
     return max(min(max(wish, 1024), 16384), min(max(facts.lengths, default=1), 16384)), "about 100 steps or more"
 
@@ -221,5 +238,5 @@ def _steps(recipe: Recipe, facts: Facts, settings: dict[str, tuple[Any, str]], a
         return max(1, round(settings["epochs"][0] * math.ceil(facts.train_rows / rows))), f"batches of {rows} encodings"
     micro = settings["micro_tokens"][0]
     one_pass = by_length(facts.lengths, range(len(facts.lengths)), micro)
-    batches = max(1, round(len(one_pass) * settings["epochs"][0]))
+    batches = max(1, round(len(one_pass) * facts.scale * settings["epochs"][0]))
     return max(1, math.ceil(batches / accumulate)), "passes x tokens / batch_tokens"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import yaml
 
 from affinage.files import write_text
 from affinage.reports.folder import RunFiles, is_hub_name, read_run
-from affinage.reports.words import METRICS, interval, number
+from affinage.reports.words import DETAILS, METRICS, interval, number
 
 CARD = "README.md"
 
@@ -22,7 +22,7 @@ def write_card(folder: Path) -> Path:
         RunError: the card cannot be written.
     """
     run = read_run(folder)
-    parts = [_front(run), _title(run), _use(run), _data(run.ledger), _results(run.evaluation)]
+    parts = [_front(run), _title(run), _use(run), _data(run.ledger), _findings(run.findings), _results(run.evaluation)]
     parts += [_forgetting(run.evaluation), _settings(run.plan), _limits(run)]
     path = folder / CARD
     write_text(path, "\n\n".join(part for part in parts if part) + "\n")
@@ -82,13 +82,18 @@ def _data(ledger: Mapping[str, Any]) -> str:
     return "## Data\n\n" + _table(["rows and tokens", "count"], [[label, f"{count:,}"] for label, count in rows])
 
 
+def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
+    rows = [[f"`{found['code']}`", _cell(found["message"])] for found in findings if found["severity"] == "warning"]
+    return f"## Warnings about the data\n\n{_table(['code', 'what was found'], rows)}" if rows else ""
+
+
 def _results(evaluation: Mapping[str, Any]) -> str:
     if not evaluation.get("after"):
         return ""
     metrics = [
         [METRICS.get(name, name), interval(pair.get("before")), interval(pair.get("after"))]
         for name, pair in (evaluation.get("metrics") or {}).items()
-        if name != "confusion"
+        if name not in DETAILS
     ]
     metric = str(evaluation.get("metric", ""))
     baselines = [[name, interval(value)] for name, value in (evaluation.get("baselines") or {}).items()]
@@ -98,10 +103,27 @@ def _results(evaluation: Mapping[str, Any]) -> str:
     parts = [
         f"## Results\n\nOn {number(evaluation.get('rows'))} rows{folds}; values with their 95 % intervals.",
         _table(["figure", "before", "after"], metrics),
-        f"Difference in {metric.replace('_', ' ')} to {_cell(evaluation.get('against') or 'before')}: {difference}{p}.",
+        f"Difference in {METRICS.get(metric, metric)} to {_cell(evaluation.get('against') or 'before')}: {difference}{p}.",
         _table(["cheaper alternative", METRICS.get(metric, metric)], baselines) if baselines else "",
+        _labels(evaluation),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _labels(evaluation: Mapping[str, Any]) -> str:
+    """The table of single labels, where a row may carry several."""
+    found = ((evaluation.get("metrics") or {}).get("labels") or {}).get("after") or []
+    heads = ["label", "rows", "said", "precision", "recall", "F1", "average precision"]
+    keys = ("precision", "recall", "f1", "average_precision")
+    rows = [
+        [str(row["label"]), number(row["rows"]), number(row["said"]), *(number(_rounded(row[key])) for key in keys)]
+        for row in found
+    ]
+    return _table(heads, rows) if rows else ""
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 3) if isinstance(value, float) else value
 
 
 def _forgetting(evaluation: Mapping[str, Any]) -> str:

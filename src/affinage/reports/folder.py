@@ -25,6 +25,7 @@ class RunFiles:
     validations: list[dict[str, Any]]
     samples: list[dict[str, Any]]
     curve: list[dict[str, Any]]
+    findings: list[dict[str, Any]]
 
     @property
     def model(self) -> str:
@@ -62,8 +63,9 @@ def read_run(folder: Path) -> RunFiles:
         environment=_mapping(folder / "environment.json"),
         steps=[row for row in rows if row.get("loss") is not None],
         validations=[row for row in rows if isinstance(row.get("validation"), dict)],
-        samples=[row for row in samples if isinstance(row, dict)] if isinstance(samples, list) else [],
-        curve=[row for row in points if isinstance(row, dict)] if isinstance(points, list) else [],
+        samples=_rows(samples),
+        findings=_rows(_mapping(folder / "findings.json").get("findings")),
+        curve=_rows(points),
     )
 
 
@@ -87,6 +89,10 @@ def _json(path: Path) -> Any:
 def _mapping(path: Path) -> dict[str, Any]:
     value = _json(path)
     return value if isinstance(value, dict) else {}
+
+
+def _rows(value: Any) -> list[dict[str, Any]]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 
 def _parse(text: str) -> Any:

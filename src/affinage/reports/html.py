@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from affinage.files import write_text
 from affinage.reports.folder import RunFiles, read_run
-from affinage.reports.plots import Bar, forest, growth, losses, small
-from affinage.reports.words import METRICS, duration, interval, number, size, verdict_words
+from affinage.reports.plots import Bar, forest, growth, losses, scatter, small
+from affinage.reports.words import DETAILS, METRICS, duration, interval, number, size, verdict_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -47,6 +47,8 @@ def render_report(run: RunFiles) -> str:
             training=_training(run),
             growth=_growth(run),
             confusions=_confusions(run.evaluation),
+            label_tables=_label_tables(run.evaluation),
+            scatters=_scatters(run.evaluation),
             samples=run.samples,
             ledger=_ledger(run.ledger),
             settings=_settings(run.plan),
@@ -116,7 +118,7 @@ def comparison_of(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
 def _metrics(evaluation: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     pairs = (evaluation.get("metrics") or {}).items()
     return [
-        (METRICS.get(name, name), pair.get("before"), pair.get("after")) for name, pair in pairs if name != "confusion"
+        (METRICS.get(name, name), pair.get("before"), pair.get("after")) for name, pair in pairs if name not in DETAILS
     ]
 
 
@@ -154,10 +156,14 @@ def _known(value: Mapping[str, Any]) -> bool:
 
 
 def _growth(run: RunFiles) -> str:
-    points = [(point["rows"], point["accuracy"]) for point in run.curve if _known(point.get("accuracy") or {})]
+    metric = str(run.evaluation.get("metric") or "accuracy")
+    if not any(metric in point for point in run.curve):
+        metric = "accuracy"
+    points = [(point["rows"], point[metric]) for point in run.curve if _known(point.get(metric) or {})]
     if len(points) < 2:
         return ""
-    return growth([(rows, at["value"], at.get("low"), at.get("high")) for rows, at in points], "held-out accuracy")
+    label = f"held-out {METRICS.get(metric, metric)}"
+    return growth([(rows, at["value"], at.get("low"), at.get("high")) for rows, at in points], label)
 
 
 def _confusions(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -180,6 +186,18 @@ def _confusion(labels: list[str], counts: list[list[int]]) -> dict[str, Any]:
         for place, (label, row) in enumerate(zip(labels, counts, strict=True))
     ]
     return {"labels": labels, "matrix": matrix, "mistakes": []}
+
+
+def _label_tables(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Per side that is known: of each label how often it is true, said and right, the most frequent first."""
+    sides = ((evaluation.get("metrics") or {}).get("labels") or {}).items()
+    return [{"side": side, "rows": sorted(found, key=lambda row: -row["rows"])} for side, found in sides if found]
+
+
+def _scatters(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Per side that is known: numbers said against numbers that are true."""
+    sides = ((evaluation.get("metrics") or {}).get("points") or {}).items()
+    return [{"side": side, "plot": scatter(found["true"], found["said"])} for side, found in sides if found]
 
 
 def _ledger(ledger: Mapping[str, Any]) -> dict[str, Any] | None:

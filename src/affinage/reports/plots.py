@@ -106,17 +106,43 @@ def small(title: str, steps: Sequence[float], values: Sequence[float]) -> str:
     return svg[0]
 
 
-def growth(points: Sequence[tuple[float, float, float | None, float | None]], label: str) -> str:
-    """A learning curve: (rows, value, low, high)."""
+def histogram(bins: Sequence[tuple[float, float, int]], across: str, upwards: str) -> str:
+    """Counts over bins (from, to, count)."""
+    with _figure(6.0, 2.2) as (axes, svg):
+        lows = [low for low, _, _ in bins]
+        widths = [high - low for low, high, _ in bins]
+        axes.bar(lows, [count for _, _, count in bins], widths, align="edge", color=ACCENT, alpha=0.75, linewidth=0)
+        axes.set_xlabel(across)
+        axes.set_ylabel(upwards)
+        axes.set_xlim(left=min(lows))
+        axes.locator_params(axis="y", integer=True)
+    return svg[0]
+
+
+def growth(
+    points: Sequence[tuple[float, float, float | None, float | None]], label: str, across: str = "training rows"
+) -> str:
+    """A curve over growing amounts: (amount, value, low, high)."""
     with _figure(6.0, 2.5) as (axes, svg):
         rows = [point[0] for point in points]
         axes.plot(rows, [point[1] for point in points], "o-", color=ACCENT, linewidth=1.6, markersize=5)
         bounds = [(row, low, high) for row, _, low, high in points if low is not None and high is not None]
         if bounds:
             axes.fill_between(*zip(*bounds, strict=True), color=ACCENT, alpha=0.15, linewidth=0)
-        axes.set_xlabel("training rows")
+        axes.set_xlabel(across)
         axes.set_ylabel(label)
         axes.set_xlim(left=0)
+    return svg[0]
+
+
+def scatter(true: Sequence[float], said: Sequence[float]) -> str:
+    """Numbers said against numbers that are true; on the line both are equal."""
+    with _figure(4.2, 3.9) as (axes, svg):
+        ends = [min([*true, *said]), max([*true, *said])]
+        axes.plot(ends, ends, color=MUTED, linewidth=0.8)
+        axes.plot(true, said, "o", color=ACCENT, markersize=3.5, alpha=0.5, markeredgewidth=0)
+        axes.set_xlabel("true")
+        axes.set_ylabel("said")
     return svg[0]
 
 

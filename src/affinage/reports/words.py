@@ -14,7 +14,19 @@ METRICS = {
     "macro_f1": "macro-F1",
     "log_loss": "log loss, nats per row",
     "ece": "calibration error",
+    "row_f1": "F1 per row",
+    "micro_f1": "micro-F1",
+    "subset_accuracy": "rows with exactly the right labels",
+    "hamming_loss": "share of wrong decisions (Hamming loss)",
+    "average_precision": "average precision, mean over labels",
+    "rmse": "root mean squared error",
+    "mae": "mean absolute error",
+    "r2": "variance explained (R²)",
+    "pearson": "correlation (Pearson)",
+    "spearman": "correlation of ranks (Spearman)",
+    "within_interval": "rows within the answer's own interval",
 }
+DETAILS = ("confusion", "labels", "points")  # entries of `metrics` that are tables, not figures
 VERDICTS = {"yes": "it helped", "no": "it did not help", "not separable": "not separable"}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from affinage.data.batches import Batch
 from affinage.models.adapted import AdaptedModel
-from affinage.models.encodings import EncodedBatches, Vectors, encoded_batch, evaluating
+from affinage.models.encodings import EncodedBatches, Vectors, encoded_batch, evaluating, target_tensor
 from affinage.objectives.base import Objective
 from affinage.training.loop import train
 from affinage.training.optimizer import make_optimizer, make_schedule
@@ -20,7 +20,7 @@ from affinage.training.optimizer import make_optimizer, make_schedule
 
 @dataclass(frozen=True, slots=True)
 class HeadFit:
-    """How a head was fitted: the step that was kept, of how many, and its validation loss in nats per row."""
+    """How a head was fitted: the step that was kept, of how many, and its validation loss per row."""
 
     best_step: int
     steps: int
@@ -37,10 +37,10 @@ def fit_head(
     *,
     seed: int,
 ) -> HeadFit:
-    """Train what is trainable on `model` (its head) on encodings (R, H) and class numbers (R).
+    """Train what is trainable on `model` (its head) on encodings (R, H) and targets, (R,) or (R, C).
 
     Args:
-        validation: encodings and class numbers that choose the step to keep; None: the last one is kept.
+        validation: encodings and targets that choose the step to keep; None: the last one is kept.
         defaults: as `models.heads.head_defaults` gives them.
     """
     batches = EncodedBatches(
@@ -57,7 +57,7 @@ def fit_head(
         warmup=defaults["warmup"],
         final=defaults["final_rate"],
     )
-    checked = encoded_batch(torch.from_numpy(validation[0]), torch.from_numpy(validation[1])) if validation else None
+    checked = encoded_batch(torch.from_numpy(validation[0]), target_tensor(validation[1])) if validation else None
     kept, steps = HeadFit(0, 0, float("nan")), 0
     best: dict[str, Any] = {}
     for step in train(model, objective, batches, optimizer, schedule, clip=defaults["clip"]):

@@ -12,17 +12,19 @@ from torch import nn
 
 from affinage.data.batches import Batches
 from affinage.data.records import Labelled
-from affinage.evaluation.baselines import majority, tfidf_logistic
-from affinage.evaluation.calibration import Calibration, fit_temperature
-from affinage.evaluation.classification import ClassScores, encoding_logits, learning_curve, score_encodings, score_rows
-from affinage.evaluation.comparison import Evaluation, compare_classes
+from affinage.data.targets import label_text, target_array
+from affinage.evaluation.answers import encoding_logits, mean_loss_of, row_logits, score_encodings, score_logits
+from affinage.evaluation.comparison import Evaluation, compare_heads
 from affinage.evaluation.forgetting import forgetting
+from affinage.evaluation.growth import learning_curve, point
+from affinage.evaluation.measures import MEASURES, Sides
+from affinage.evaluation.scores import HeadScores
 from affinage.models.adapted import AdaptedModel
-from affinage.models.encodings import EncodedBatches, Vectors, encode_layers, encoded_batch
+from affinage.models.encodings import EncodedBatches, Vectors, encode_layers, target_tensor
 from affinage.models.heads import CLASSIFIER, ClassifierHead, classifier, head_defaults
 from affinage.objectives.base import Objective
 from affinage.store import ArrayCache
-from affinage.training.heads import HeadFit, fit_head, mean_loss
+from affinage.training.heads import HeadFit, fit_head
 from affinage.training.reporting import Reporter
 from affinage.tuning.fit import Source
 from affinage.tuning.language import score_general
@@ -42,12 +44,14 @@ class ClassificationWork:
         self.prepared = prepared
         self.reporter = reporter
         self.objective: Objective = make_objective(prepared.objective, prepared.recipe)
+        self.task = prepared.task
+        self.measure = MEASURES[self.task]
         self.frozen = prepared.train == "head"
         self.budget = 2 * int(prepared.plan["micro_tokens"])
         self.cache = ArrayCache()
         self.passes = {"done": 0, "avoided": 0}
-        self.calibration: Calibration | None = None
-        self.frozen_hits: list[NDArray[np.float64]] = []
+        self.calibration: dict[str, Any] = {}
+        self.frozen_scores: list[HeadScores] = []
         self.layers = self._candidates()
         self.place = len(self.layers) - 1  # which of `layers` feeds the head
         self._vectors: dict[int, Any] = {}
@@ -61,18 +65,19 @@ class ClassificationWork:
 
     def batches(self, model: AdaptedModel, numbers: Sequence[int]) -> Source:
         plan, recipe = self.prepared.plan, self.prepared.recipe
+        head, targets = classifier(model), self._targets(numbers)
+        head.start(target_tensor(targets))
         if self.frozen:
             self._choose_layer(model, numbers)
             vectors = self._encode(model, numbers)
-            head = classifier(model)
             head.layer = self.layers[self.place]
             head.standardise(torch.from_numpy(vectors))
-            targets, size = self._targets(numbers), plan["batch_rows"]
+            size = plan["batch_rows"]
             source = EncodedBatches(vectors, targets, batch_rows=size, epochs=plan["epochs"], seed=recipe.seed)
             self._sources.append(source)
             return source
         self._frozen_alternative(model, numbers)
-        classifier(model).standardise(torch.from_numpy(self._encode(model, numbers[:STANDARDISED_ON])))
+        head.standardise(torch.from_numpy(self._encode(model, numbers[:STANDARDISED_ON])))
         self._vectors.clear()  # the network moves from here on
         return Batches(
             self.prepared.rows_at(numbers), budget=plan["micro_tokens"], pad_id=self.prepared.renderer.pad_id,
@@ -81,81 +86,71 @@ class ClassificationWork:
 
     def validation_loss(self, model: AdaptedModel) -> float:
         numbers = self.prepared.sides["validation"]
-        if self.frozen:
-            vectors = torch.from_numpy(self._encode(model, numbers))
-            return mean_loss(model, self.objective, encoded_batch(vectors, torch.from_numpy(self._targets(numbers))))
-        return self.score(model, numbers).log_loss.value
+        return mean_loss_of(classifier(model), self._logits(model, numbers), self._targets(numbers))
 
     def settle(self, model: AdaptedModel) -> None:
-        """Fit the temperature on validation rows."""
+        """Fit temperature, thresholds or intervals on validation rows."""
         numbers = self.prepared.sides["validation"]
-        if not numbers or not self.prepared.recipe.head.calibrate:
-            return
-        head = classifier(model)
-        if self.frozen:
-            logits = encoding_logits(model, self._encode(model, numbers))
-        else:
-            logits = np.log(np.maximum(self.score(model, numbers).probabilities_RC, 1e-30))
-        self.calibration = fit_temperature(logits, self._targets(numbers))
-        head.temperature.fill_(self.calibration.temperature)
+        if numbers and self.prepared.recipe.head.calibrate:
+            logits_RC = self._logits(model, numbers)
+            self.calibration = self.measure.calibrate(classifier(model), logits_RC, self._targets(numbers))
 
-    def score(self, model: AdaptedModel, numbers: Sequence[int]) -> ClassScores:
-        if self.frozen:
-            return score_encodings(model, self._encode(model, numbers), self._targets(numbers))
-        rows = self.prepared.rows_at(numbers)
-        return score_rows(model, rows, budget=self.budget, pad_id=self.prepared.renderer.pad_id)
+    def score(self, model: AdaptedModel, numbers: Sequence[int]) -> HeadScores:
+        return score_logits(classifier(model), self._logits(model, numbers), self._targets(numbers))
 
-    def join(self, parts: Sequence[ClassScores]) -> ClassScores:
-        return ClassScores.join(parts)
+    def join(self, parts: Sequence[HeadScores]) -> HeadScores:
+        return parts[0].join(parts)
 
     def general(self, model: AdaptedModel) -> Any | None:
         if self.frozen or not self.prepared.base.causal:
             return None  # a frozen network forgets nothing; an encoder has no next token to foresee
         return score_general(model, self.prepared.renderer, self.budget)
 
+    def forgotten(self, model: AdaptedModel) -> None:
+        return None  # no general text can be replayed beside labels, so there is no budget to keep
+
     def sample_prompts(self) -> list[tuple[str, str]]:
-        chosen = self._samples()
-        return [(record.text, record.label) for record in chosen]
+        chosen = self.prepared.sides["held_out"][: self.prepared.recipe.samples]
+        return [(record.text, label_text(record.label)) for record in map(self._labelled, chosen)]
 
     def samples(self, model: AdaptedModel) -> list[str]:
         numbers = self.prepared.sides["held_out"][: self.prepared.recipe.samples]
         if not numbers:
             return []
-        scores = self.score(model, numbers)
-        best = scores.probabilities_RC.argmax(axis=1)
-        shares = scores.probabilities_RC.max(axis=1)
-        return [f"{self.prepared.labels[b]} ({100 * p:.0f} %)" for b, p in zip(best, shares, strict=True)]
+        return self.score(model, numbers).said()
 
-    def compare(self, before: Any | None, after: ClassScores, general: tuple[Any, Any] | None) -> Evaluation:
+    def compare(self, before: Any | None, after: HeadScores, general: tuple[Any, Any] | None) -> Evaluation:
         folds = self.prepared.folds
         parts = [(self._others(part), part) for part in folds] or [
             (self.prepared.sides["train"], self.prepared.sides["held_out"])
         ]
         baselines = {
-            "majority class": np.concatenate([self._majority(train, test) for train, test in parts]),
-            "tf-idf + logistic regression": np.concatenate([self._tfidf(train, test) for train, test in parts]),
+            name: after.join([rival(self._two_sides(train, test)) for train, test in parts])
+            for name, rival in self.measure.rivals.items()
         }
-        if self.frozen_hits:
-            baselines["head on the frozen model"] = np.concatenate(self.frozen_hits)
+        if self.frozen_scores:
+            baselines["head on the frozen model"] = after.join(self.frozen_scores)
         cost = forgetting(*general) if general else None
-        return compare_classes(after, baselines=baselines, forgetting=cost, folds=len(folds) or None)
+        return compare_heads(after, baselines=baselines, forgetting=cost, folds=len(folds) or None)
 
     def extras(self, model: AdaptedModel) -> dict[str, Any]:
         self.passes["avoided"] += sum(1 for source in self._sources for _ in source.served())
         found: dict[str, Any] = {"passes.json": self.passes}
         if self.calibration:
-            found["calibration.json"] = self.calibration.to_json()
+            found["calibration.json"] = self.calibration
         if self.frozen and self.prepared.sides["held_out"]:
-            found["curve.json"] = {"points": [*self._curve(model), self._whole(model)]}
-            points = [f"{100 * p['share']:.0f} %: {p['accuracy']['value']:.3f}" for p in found["curve.json"]["points"]]
-            self.reporter.note(f"accuracy by share of the rows  {'   '.join(points)}")
+            whole = self.score(model, self.prepared.sides["held_out"])
+            points = [*self._curve(model), point(1.0, len(self.prepared.sides["train"]), whole)]
+            found["curve.json"] = {"metric": whole.metric, "points": points}
+            told = [f"{100 * p['share']:.0f} %: {p[whole.metric]['value']:.3f}" for p in points]
+            self.reporter.note(f"{whole.metric.replace('_', ' ')} by share of the rows  {'   '.join(told)}")
         self.reporter.note(f"forward passes: {self.passes['done']:,} done, {self.passes['avoided']:,} avoided")
         return found
 
     def _new_head(self) -> ClassifierHead:
         recipe = self.prepared.recipe
         return ClassifierHead(
-            self.prepared.labels, self.prepared.base.width, recipe.head,
+            self.prepared.labels, self.prepared.base.width, recipe.head.model_copy(update={"task": self.task}),
             pooling=recipe.head.pooling or "mean", layer=recipe.head.layer,
         )  # fmt: skip
 
@@ -202,9 +197,8 @@ class ClassificationWork:
         held_out = self._held_out_of(numbers)
         if not held_out:
             return
-        probe = self._probe(model)
-        self._fit_probe(probe, numbers)
-        self.frozen_hits.append(score_encodings(probe, self._encode(model, held_out), self._targets(held_out)).hits_R)
+        probe = self._calibrated_probe(model, numbers)
+        self.frozen_scores.append(score_encodings(probe, self._encode(model, held_out), self._targets(held_out)))
 
     def _probe(self, model: AdaptedModel) -> AdaptedModel:
         """The model's network, frozen, under a fresh head."""
@@ -212,36 +206,41 @@ class ClassificationWork:
 
     def _fit_probe(self, probe: AdaptedModel, numbers: Sequence[int]) -> HeadFit:
         """Fit the probe's head as the run's own would be."""
-        vectors = self._encode(probe, numbers)
-        classifier(probe).standardise(torch.from_numpy(vectors))
+        vectors, targets = self._encode(probe, numbers), self._targets(numbers)
+        head = classifier(probe)
+        head.start(target_tensor(targets))
+        head.standardise(torch.from_numpy(vectors))
         validation = self.prepared.sides["validation"]
         checked = (self._encode(probe, validation), self._targets(validation)) if validation else None
-        defaults = head_defaults(len(numbers), len(self.prepared.labels), self.prepared.base.width)
-        return fit_head(
-            probe, self.objective, vectors, self._targets(numbers), checked, defaults, seed=self.prepared.recipe.seed
-        )
+        defaults = head_defaults(len(numbers), head.outputs, self.prepared.base.width)
+        return fit_head(probe, self.objective, vectors, targets, checked, defaults, seed=self.prepared.recipe.seed)
+
+    def _calibrated_probe(self, model: AdaptedModel, numbers: Sequence[int]) -> AdaptedModel:
+        """A fresh head on the frozen network, fitted and calibrated as the run's own would be."""
+        probe = self._probe(model)
+        self._fit_probe(probe, numbers)
+        validation = self.prepared.sides["validation"]
+        if validation and self.prepared.recipe.head.calibrate:
+            logits_RC = encoding_logits(probe, self._encode(probe, validation))
+            self.measure.calibrate(classifier(probe), logits_RC, self._targets(validation))
+        return probe
 
     def _curve(self, model: AdaptedModel) -> list[dict[str, Any]]:
         train, held_out = self.prepared.sides["train"], self.prepared.sides["held_out"]
 
-        def refit(chosen: NDArray[np.int64]) -> Any:
-            probe = self._probe(model)
-            self._fit_probe(probe, [train[number] for number in chosen])
-            return score_encodings(probe, self._encode(model, held_out), self._targets(held_out)).probabilities_RC
+        def refit(chosen: NDArray[np.int64]) -> HeadScores:
+            probe = self._calibrated_probe(model, [train[number] for number in chosen])
+            return score_encodings(probe, self._encode(model, held_out), self._targets(held_out))
 
-        return learning_curve(
-            refit,
-            self._targets(train),
-            self._targets(held_out),
-            self.prepared.labels,
-            shares=PARTS,
-            seed=self.prepared.recipe.seed,
-        )
+        strata = self.measure.strata(self._targets(train))
+        return learning_curve(refit, strata, shares=PARTS, seed=self.prepared.recipe.seed)
 
-    def _whole(self, model: AdaptedModel) -> dict[str, Any]:
-        """The last point of the curve: the run's own head, on all rows."""
-        accuracy = self.score(model, self.prepared.sides["held_out"]).accuracy
-        return {"share": 1.0, "rows": len(self.prepared.sides["train"]), "accuracy": accuracy.to_json()}
+    def _logits(self, model: AdaptedModel, numbers: Sequence[int]) -> NDArray[np.float64]:
+        """Logits (R, C) of these records, from cached encodings while the network is frozen."""
+        if self.frozen:
+            return encoding_logits(model, self._encode(model, numbers))
+        rows = self.prepared.rows_at(numbers)
+        return row_logits(model, rows, budget=self.budget, pad_id=self.prepared.renderer.pad_id)
 
     def _held_out_of(self, numbers: Sequence[int]) -> list[int]:
         """The held-out records that belong to this training side (a fold's own, or the run's)."""
@@ -255,9 +254,14 @@ class ClassificationWork:
         out = set(part)
         return [number for number in range(len(self.prepared.records)) if number not in out]
 
-    def _targets(self, numbers: Sequence[int]) -> NDArray[np.int64]:
-        index = {label: number for number, label in enumerate(self.prepared.labels)}
-        return np.array([index[self._labelled(number).label] for number in numbers], np.int64)
+    def _targets(self, numbers: Sequence[int]) -> NDArray[Any]:
+        return target_array([self._labelled(number) for number in numbers], self.prepared.labels, self.task)
+
+    def _two_sides(self, train: Sequence[int], test: Sequence[int]) -> Sides:
+        return Sides(
+            self._texts(train), self._targets(train), self._texts(test), self._targets(test),
+            self.prepared.labels, self.prepared.recipe.seed,
+        )  # fmt: skip
 
     def _texts(self, numbers: Sequence[int]) -> list[str]:
         return [self._labelled(number).text for number in numbers]
@@ -266,15 +270,3 @@ class ClassificationWork:
         record = self.prepared.records[number]
         assert isinstance(record, Labelled)
         return record
-
-    def _samples(self) -> list[Labelled]:
-        return [self._labelled(n) for n in self.prepared.sides["held_out"][: self.prepared.recipe.samples]]
-
-    def _majority(self, train: Sequence[int], test: Sequence[int]) -> NDArray[np.float64]:
-        return majority(self._targets(train), self._targets(test), self.prepared.labels).hits_R
-
-    def _tfidf(self, train: Sequence[int], test: Sequence[int]) -> NDArray[np.float64]:
-        return tfidf_logistic(
-            self._texts(train), self._targets(train), self._texts(test), self._targets(test),
-            self.prepared.labels, seed=self.prepared.recipe.seed,
-        ).hits_R  # fmt: skip

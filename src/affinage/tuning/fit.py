@@ -59,7 +59,10 @@ class Fitted:
 
 @dataclass(slots=True)
 class Fit:
-    """One training: the pieces, and the folder that takes its log and checkpoints."""
+    """One training: the pieces, and the folder that takes its log and checkpoints.
+
+    `forgotten` tells what general text has cost so far; with a budget, only weights within it are kept as the best.
+    """
 
     recipe: Recipe
     plan: Plan
@@ -69,6 +72,7 @@ class Fit:
     validate: Callable[[], float] | None
     folder: Path
     reporter: Reporter
+    forgotten: Callable[[], float] | None = None
 
     def run(self) -> Fitted:
         """Train to the end, or until it no longer helps; the best weights are in the model afterwards."""
@@ -84,10 +88,23 @@ class Fit:
         if point:
             self.batches.load_state_dict(point.batches)
         self._cut_log(done)
+        if self.budget is not None and not point:
+            self._validate(0, progress)  # the untouched weights are within any budget
         ended = self._loop(optimizer, progress, done)
-        if self.validate and progress.best_step:
-            load_weights(self.best, self.model)
-        return Fitted(self.last, progress.best_step or self.last, ended, progress.seconds)
+        if progress.best is None:
+            return Fitted(self.last, self.last, ended, progress.seconds)
+        load_weights(self.best, self.model)
+        if not progress.best_step:
+            self.reporter.note(
+                f"no step was better within the forgetting budget of {self.budget:g} bits per byte: the weights are "
+                "as they were; replay more general text (--set replay=...), or allow more"
+            )
+        return Fitted(self.last, progress.best_step, ended, progress.seconds)
+
+    @property
+    def budget(self) -> float | None:
+        """Bits per byte that may be lost on general text, where that is watched."""
+        return self.recipe.forgetting_budget if self.forgotten and self.validate else None
 
     @property
     def checkpoints(self) -> Path:
@@ -148,10 +165,13 @@ class Fit:
         if self.validate is None:
             return
         value = self.validate()
-        append_line(self.log, {"step": step, "validation": {"metric": "loss", "value": value}})
+        lost = self.forgotten() if self.forgotten is not None and self.budget is not None else None
+        beside = {} if lost is None else {"forgetting": {"metric": "bits_per_byte", "difference": lost}}
+        append_line(self.log, {"step": step, "validation": {"metric": "loss", "value": value}, **beside})
         if not math.isfinite(value):
             raise RunError(f"step {step}: the validation loss is not a number", fix="try a lower --set learning_rate")
-        if progress.best is None or value < progress.best:
+        within = lost is None or self.budget is None or lost <= self.budget
+        if within and (progress.best is None or value < progress.best):
             progress.best, progress.best_step, progress.waited = value, step, 0
             save_weights(self.best, self.model)
         else:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
 
 from affinage.data.batches import Batches, Row
 from affinage.data.load import load_records
+from affinage.data.mixing import mix_times, replay_times, source_numbers
 from affinage.data.records import Chat, Message, Record, Text
 from affinage.data.rendering import Renderer
+from affinage.data.streaming import StreamedBatches
 from affinage.evaluation.comparison import Evaluation, compare_language
 from affinage.evaluation.forgetting import forgetting, general_records
 from affinage.evaluation.language import Floats, LanguageScores, score_language
@@ -21,6 +23,7 @@ from affinage.models.adapted import AdaptedModel
 from affinage.objectives.base import Objective
 from affinage.training.reporting import Reporter
 from affinage.tuning.fewshot import few_shot_rows
+from affinage.tuning.fit import Source
 from affinage.tuning.prepare import Prepared
 from affinage.wiring import make_objective
 
@@ -41,12 +44,22 @@ class LanguageWork:
     def heads(self) -> dict[str, nn.Module]:
         return {}
 
-    def batches(self, model: AdaptedModel, numbers: Sequence[int]) -> Batches:
-        rows = self.prepared.rows_at(numbers)
-        plan, recipe = self.prepared.plan, self.prepared.recipe
-        rows = rows + self._replay(rows)
-        pad = self.prepared.renderer.pad_id
-        return Batches(rows, budget=plan["micro_tokens"], pad_id=pad, epochs=plan["epochs"], seed=recipe.seed)
+    def batches(self, model: AdaptedModel, numbers: Sequence[int]) -> Source:
+        prepared, plan = self.prepared, self.prepared.plan
+        general, share = self._replayed(), float(plan["replay"])
+        shape: dict[str, Any] = {
+            "budget": plan["micro_tokens"],
+            "pad_id": prepared.renderer.pad_id,
+            "epochs": plan["epochs"],
+        }
+        if prepared.stream is not None:
+            prepared.streamed = StreamedBatches(prepared.stream, **shape, beside=(general, share))
+            return prepared.streamed
+        rows = prepared.rows_at(numbers)
+        times = self._mixed(rows)
+        tokens = sum(len(row) * often for row, often in zip(rows, times, strict=True))
+        often = replay_times(tokens, [len(row) for row in general], share)
+        return Batches([*rows, *general], **shape, seed=prepared.recipe.seed, times=[*times, *[often] * len(general)])
 
     def alternatives(self, model: AdaptedModel) -> None:
         rows = self._held_out_rows()
@@ -82,6 +95,16 @@ class LanguageWork:
 
     def general(self, model: AdaptedModel) -> LanguageScores:
         return score_general(model, self.prepared.renderer, self.budget)
+
+    def forgotten(self, model: AdaptedModel) -> Callable[[], float]:
+        before = self._watched(model)
+        return lambda: self._watched(model) - before
+
+    def _watched(self, model: AdaptedModel) -> float:
+        """Bits per byte of the general text that is neither replayed nor reported."""
+        interval = score_general(model, self.prepared.renderer, self.budget, "watch").bits_per_byte
+        assert interval is not None  # texts know their bytes
+        return interval.value
 
     def sample_prompts(self) -> list[tuple[str, str]]:
         chosen = self.prepared.records_on("held_out")[: self.prepared.recipe.samples]
@@ -123,22 +146,23 @@ class LanguageWork:
                 progress=lambda done, total: advance(done),
             )  # fmt: skip
 
-    def _replay(self, rows: Sequence[Row]) -> list[Row]:
-        """General rows that make up the recipe's share of the training tokens, repeated as often as needed."""
+    def _mixed(self, rows: Sequence[Row]) -> list[float]:
+        """How often each row is drawn in a pass: once, or as the recipe's mix of sources says."""
         recipe = self.prepared.recipe
-        if not recipe.replay:
+        if not recipe.mix:
+            return [1.0] * len(rows)
+        numbers = source_numbers(self.prepared.records, recipe.data)
+        by_id = {record.id: number for record, number in zip(self.prepared.records, numbers, strict=True)}
+        sources = [by_id[row.record_id] for row in rows]
+        return mix_times([len(row) for row in rows], sources, recipe.mix, len(recipe.data))
+
+    def _replayed(self) -> list[Row]:
+        """Rows of general text to replay, where the plan wants some."""
+        recipe = self.prepared.recipe
+        if not self.prepared.plan["replay"]:
             return []
         texts = load_records(recipe.replay_from).records if recipe.replay_from else general_records("replay")
-        general, _ = self.prepared.renderer.rows(texts)
-        wanted = recipe.replay / (1 - recipe.replay) * sum(len(row) for row in rows)
-        chosen: list[Row] = []
-        while general and wanted > 0:
-            for row in general:
-                if wanted <= 0:
-                    break
-                chosen.append(row)
-                wanted -= len(row)
-        return chosen
+        return self.prepared.renderer.rows(texts)[0]
 
 
 def by_record(scores: LanguageScores, rows: Sequence[Row]) -> LanguageScores:
@@ -152,9 +176,11 @@ def by_record(scores: LanguageScores, rows: Sequence[Row]) -> LanguageScores:
     return LanguageScores(total(scores.nll_R), total(scores.tokens_R), total(scores.bytes_R), total(scores.hits_R))
 
 
-def score_general(model: AdaptedModel, renderer: Renderer, budget: int) -> LanguageScores:
-    """The bundled general text, as one score a passage."""
-    rows, _ = renderer.rows(general_records("measure"))
+def score_general(
+    model: AdaptedModel, renderer: Renderer, budget: int, part: Literal["measure", "watch"] = "measure"
+) -> LanguageScores:
+    """A part of the bundled general text, as one score a passage."""
+    rows, _ = renderer.rows(general_records(part))
     return by_record(score_language(model, rows, budget=budget, pad_id=renderer.pad_id), rows)
 
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from affinage.data.batches import Row
-from affinage.data.labels import label_map
-from affinage.data.ledger import Drop, Ledger
-from affinage.data.load import Loaded, load_records
+from affinage.data.decontamination import decontaminate
+from affinage.data.labels import label_map, task_of
+from affinage.data.ledger import BadRows, Drop, Ledger
+from affinage.data.load import Loaded, load_records, nothing_left
+from affinage.data.near_duplicates import clusters, drop_near
 from affinage.data.records import Labelled, Record, Text, digest
 from affinage.data.rendering import Renderer
 from affinage.data.sections import into_sections
+from affinage.data.sources import find
 from affinage.data.splits import folds as make_folds
 from affinage.data.splits import split as make_split
+from affinage.data.streaming import RowStream, StreamedBatches
+from affinage.data.targets import NUMBER, REASONS, as_task, targets_of
+from affinage.data.token_cache import TokenCache
+from affinage.data.wording import whole_text
 from affinage.device import Machine, machine
 from affinage.errors import InputError
 from affinage.models.loading import Base, open_base
@@ -23,15 +30,26 @@ from affinage.models.methods import virtual_tokens
 from affinage.models.trainables import check_trainable, count_trainable, is_adapter
 from affinage.planning.plan import Facts, Plan, make_plan
 from affinage.recipe import Recipe
+from affinage.tuning.streams import is_streamed, make_stream, open_sources, sample
+from affinage.tuning.streams import notes as stream_notes
 from affinage.wiring import OBJECTIVE_TABLE, choose_objective, choose_train
 
 FEW_ROWS = 100  # fewer are cross-validated
 HELD_OUT_CEILING = 1000
+SIDES = ("train", "validation", "held_out")
 
 
 @dataclass(slots=True)
 class Prepared:
-    """A run that is ready to start. `rows[side]` are the rendered rows of train, validation and held_out."""
+    """A run that is ready to start.
+
+    Attributes:
+        rows_of: record id -> its rendered rows.
+        sides: record numbers of train, validation and held_out.
+        removed: what was taken out of documents, counted by kind; `redactions`: placeholders by type.
+        stream: the training rows, where they are read while training (then `records` on the train side are a sample);
+            `streamed` are its batches, once training has begun.
+    """
 
     recipe: Recipe
     objective: str
@@ -49,6 +67,11 @@ class Prepared:
     sides: dict[str, list[int]]
     plan: Plan
     folds: list[list[int]] = field(default_factory=list)
+    task: str = ""
+    removed: dict[str, int] = field(default_factory=dict)
+    redactions: dict[str, int] = field(default_factory=dict)
+    stream: RowStream | None = None
+    streamed: StreamedBatches | None = None
 
     @property
     def language(self) -> bool:
@@ -69,6 +92,12 @@ class Prepared:
 
     def ledger(self, reached: set[str]) -> Ledger:
         """What became of every row; `reached` holds the ids of records that a batch has carried."""
+        if self.streamed is not None:
+            ledger = self.streamed.ledger(
+                validation=len(self.sides["validation"]), held_out=len(self.sides["held_out"])
+            )
+            ledger.check()
+            return ledger
         train = self.records_on("train")
         trained = [record for record in train if record.id in reached]
         rows = self.rows_on("train")
@@ -93,6 +122,85 @@ class Prepared:
         return digest([record.id for record in self.records])
 
 
+def load_data(recipe: Recipe, *, bad_rows: BadRows | None = None) -> Loaded:
+    """The recipe's own data, read as the recipe says.
+
+    Raises:
+        InputError: as `load_records`.
+    """
+    return load_records(
+        recipe.data,
+        columns=recipe.columns,
+        bad_rows=bad_rows or recipe.bad_rows,
+        label_separator=recipe.label_separator,
+        redact=recipe.redact,
+    )
+
+
+def _prepare_streamed(recipe: Recipe) -> Prepared:
+    """As `prepare`, on a sample of rows; the others are read while training.
+
+    Raises:
+        InputError: also where the rows are of a kind that must be held in memory.
+    """
+    found = find(recipe.data)
+    sources, layouts = open_sources(recipe, found)
+    sampled = sample(sources, recipe)
+    records = [record for side in SIDES for record in sampled.sides[side]]
+    if not records:
+        raise nothing_left(found.uris, sampled.drops)
+    choice = choose(recipe, type(records[0]))
+    if not OBJECTIVE_TABLE[choice.objective].language or recipe.folds not in (None, 1):
+        raise InputError(
+            f"objective {choice.objective}{' with folds' if recipe.folds else ''} holds its rows in memory",
+            fix="--set stream=false, or a smaller sample of the data",
+        )
+    renderer = make_renderer(recipe, choice.base)
+    rows, drops = renderer.rows(records)
+    rows_of = _by_record(rows)
+    kept = [record for record in records if record.id in rows_of]
+    numbers = {record.id: number for number, record in enumerate(kept)}
+    sides = {side: [numbers[r.id] for r in sampled.sides[side] if r.id in numbers] for side in SIDES}
+    train_rows = [row for number in sides["train"] for row in rows_of[kept[number].id]]
+    if not train_rows:
+        raise InputError(f"{found.uris[0]}: too few rows to stream", fix="--set stream=false")
+    reserved = len(sides["validation"]) + len(sides["held_out"])
+    sizes = {side: len(of) for side, of in sides.items()} | {"train": max(1, sampled.rows - reserved)}
+    here = machine(recipe.device, recipe.dtype, recipe.threads)
+    facts = _facts(recipe, choice, kept[0].kind, sampled.rows, sizes, train_rows, [], here)
+    scale = sizes["train"] / len(sides["train"])
+    facts = replace(facts, scale=scale, learned_tokens=round(scale * facts.learned_tokens))
+    lenient = make_renderer(
+        recipe.model_copy(update={"too_long": "drop"}) if recipe.too_long == "error" else recipe, choice.base
+    )
+    stream = make_stream(recipe, sources, lenient, sampled)
+    return Prepared(
+        recipe=recipe,
+        objective=choice.objective,
+        train=choice.train,
+        base=choice.base,
+        machine=here,
+        renderer=renderer,
+        records=kept,
+        read=len(kept) + len(sampled.drops) + len(drops),
+        drops=[*sampled.drops, *drops],
+        layouts=layouts,
+        notes=[*found.notes, *stream_notes(stream, sampled)],
+        labels=[],
+        rows_of=rows_of,
+        sides=sides,
+        plan=make_plan(recipe, facts),
+        stream=stream,
+    )
+
+
+def _by_record(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    rows_of: dict[str, list[Row]] = {}
+    for row in rows:
+        rows_of.setdefault(row.record_id, []).append(row)
+    return rows_of
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What will be asked of which model, and which of its weights may move; settled before anything is rendered."""
@@ -112,24 +220,41 @@ def prepare(recipe: Recipe) -> Prepared:
     """
     if not recipe.data:
         raise InputError("no data given", fix="affinage tune FILE, or `data:` in the recipe")
-    loaded = load_records(recipe.data, columns=recipe.columns, bad_rows=recipe.bad_rows)
+    if is_streamed(recipe):
+        return _prepare_streamed(recipe)
+    loaded = load_data(recipe)
     choice = choose(recipe, type(loaded.records[0]))
     records, read = _records(loaded, choice.objective)
+    records, gone = decontaminate(records, recipe.decontaminate) if recipe.decontaminate else (records, [])
+    if not records:
+        raise nothing_left(recipe.data, gone)
+    task = ""
+    if choice.objective == "classify":
+        found = [record for record in records if isinstance(record, Labelled)]
+        task = recipe.head.task or task_of(found)
+        records = [*as_task(found, task)]
     here = machine(recipe.device, recipe.dtype, recipe.threads)
     renderer = make_renderer(recipe, choice.base)
     labelled = [record for record in records if isinstance(record, Labelled)]
-    labels = label_map(labelled) if choice.objective == "classify" else []
-    rows, drops = renderer.rows(records, {label: float(n) for n, label in enumerate(labels)} or None)
-    rows_of: dict[str, list[Row]] = {}
-    for row in rows:
-        rows_of.setdefault(row.record_id, []).append(row)
+    labels = label_map(labelled) if task else []
+    rendered = TokenCache().rows(renderer, records, targets_of(labelled, labels, task) if task else None)
+    rows_of = _by_record(rendered.rows)
     kept = [record for record in records if record.id in rows_of]
     if not kept:
         raise InputError("no row is left after rendering", fix="`affinage inspect DATA` shows why each row was dropped")
-    sides, parts = _sides(kept, recipe)
+    kept, near, twins = _near(kept, recipe)
+    sides, parts = _sides(kept, recipe, near)
     train_rows = [row for number in sides["train"] for row in rows_of[kept[number].id]]
     facts = _facts(
-        recipe, choice, kept[0].kind, read, {side: len(of) for side, of in sides.items()}, train_rows, labels, here
+        recipe,
+        choice,
+        kept[0].kind,
+        read,
+        {side: len(of) for side, of in sides.items()},
+        train_rows,
+        labels,
+        here,
+        task,
     )
     return Prepared(
         recipe=recipe,
@@ -140,14 +265,17 @@ def prepare(recipe: Recipe) -> Prepared:
         renderer=renderer,
         records=kept,
         read=read,
-        drops=[*loaded.drops, *drops],
+        drops=[*loaded.drops, *gone, *rendered.drops, *twins],
+        removed=loaded.removed,
+        redactions=loaded.redactions,
         layouts=loaded.layouts,
-        notes=loaded.notes,
+        notes=[*loaded.notes, f"tokens: {rendered.said}"],
         labels=labels,
         rows_of=rows_of,
         sides=sides,
         plan=make_plan(recipe, facts),
         folds=parts,
+        task=task,
     )
 
 
@@ -178,8 +306,10 @@ def _facts(
     train_rows: list[Row],
     labels: list[str],
     here: Machine,
+    task: str = "",
 ) -> Facts:
     base, skeleton = choice.base, choice.skeleton
+    outputs = 1 if task == NUMBER else len(labels)
     return Facts(
         kind=kind,
         objective=choice.objective,
@@ -193,14 +323,16 @@ def _facts(
         validation_rows=sizes["validation"],
         rows=read,
         parameters=_size(skeleton),
-        trainable_parameters=count_trainable(recipe, choice.train, base, skeleton, classes=len(labels)),
+        trainable_parameters=count_trainable(recipe, choice.train, base, skeleton, classes=outputs),
         width=base.width,
         vocabulary=base.vocabulary,
         blocks=base.blocks,
         model_context=base.context,
-        classes=len(labels),
+        classes=outputs,
         random_start=recipe.initialise == "random",
         machine=here,
+        task=task,
+        task_reason=REASONS.get(task, ""),
     )
 
 
@@ -237,12 +369,26 @@ def _records(loaded: Loaded, objective: str) -> tuple[list[Record], int]:
     return list(sections.values()), len(sections) + len(loaded.drops)
 
 
-def _sides(records: Sequence[Record], recipe: Recipe) -> tuple[dict[str, list[int]], list[list[int]]]:
+def _near(records: list[Record], recipe: Recipe) -> tuple[list[Record], list[list[int]], list[Drop]]:
+    """The records to keep, groups of them that say nearly the same, and those dropped for it."""
+    if recipe.near_duplicates == "keep":
+        return records, [], []
+    groups = clusters([whole_text(record) for record in records])
+    if recipe.near_duplicates == "join":
+        return records, groups, []
+    kept, drops = drop_near(records, groups)
+    return kept, [], drops
+
+
+def _sides(
+    records: Sequence[Record], recipe: Recipe, near: Sequence[Sequence[int]]
+) -> tuple[dict[str, list[int]], list[list[int]]]:
     count = len(records)
     wanted = recipe.folds if recipe.folds is not None else (5 if count < FEW_ROWS and recipe.held_out is None else 1)
     keys = len({record.split_key for record in records})
-    if wanted > 1 and keys >= 2 * wanted:
-        parts = make_folds(records, wanted, recipe.seed)
+    by_time = "time" in recipe.columns
+    if wanted > 1 and not by_time and keys >= 2 * wanted:
+        parts = make_folds(records, wanted, recipe.seed, near=near)
         rest = sorted({*range(count)} - {*parts[0]})
         validation = rest[:: max(2, len(rest) // max(1, count // 10))] if recipe.validation != 0 else []
         sides = {"held_out": parts[0], "validation": validation, "train": sorted({*rest} - {*validation})}
@@ -255,5 +401,7 @@ def _sides(records: Sequence[Record], recipe: Recipe) -> tuple[dict[str, list[in
             f"{count} rows are too few to hold any out",
             fix="add rows, or --set held_out=0 --set validation=0 to go without proof",
         )
-    found = make_split(records, held_out=held_out, validation=validation_rows, seed=recipe.seed)
+    found = make_split(
+        records, held_out=held_out, validation=validation_rows, seed=recipe.seed, near=near, by_time=by_time
+    )
     return {"train": found.train, "validation": found.validation, "held_out": found.held_out}, []

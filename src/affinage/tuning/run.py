@@ -12,7 +12,7 @@ from affinage.device import peak_memory, seed_everything
 from affinage.errors import InputError, RunError
 from affinage.evaluation.comparison import Evaluation
 from affinage.files import clear_sides, is_empty, remove_folder, write_json
-from affinage.inspection.checks import find
+from affinage.inspection.findings import Findings
 from affinage.models.adapted import AdaptedModel
 from affinage.models.fingerprints import fingerprint
 from affinage.models.loading import load_network
@@ -25,7 +25,7 @@ from affinage.training.reporting import Reporter, Silent
 from affinage.tuning.environment import environment
 from affinage.tuning.fit import Fit, Fitted
 from affinage.tuning.prepare import Prepared, prepare
-from affinage.tuning.survey import of_prepared
+from affinage.tuning.survey import checked
 from affinage.tuning.work import Work, make_work
 
 
@@ -40,9 +40,10 @@ def tune(recipe: Recipe, *, reporter: Reporter | None = None) -> Run:
     if recipe.out is not None:
         _refuse_used(recipe.out)
     prepared = prepare(recipe)
+    findings = checked(prepared)
     folder = recipe.out or free_name(run_stem(prepared))
-    _show_plan(prepared, str(folder), reporter)
-    return _work(create_run(recipe, folder), prepared, reporter)
+    _show_plan(prepared, findings, str(folder), reporter)
+    return _work(create_run(recipe, folder), prepared, findings, reporter)
 
 
 def resume(folder: Path | str, *, reporter: Reporter | None = None) -> Run:
@@ -59,14 +60,15 @@ def resume(folder: Path | str, *, reporter: Reporter | None = None) -> Run:
     prepared = prepare(run.recipe)
     _refuse_changed_data(run, prepared)
     _replay_plan(run, prepared)
-    _show_plan(prepared, str(run.folder), reporter)
-    return _work(run, prepared, reporter)
+    findings = checked(prepared)
+    _show_plan(prepared, findings, str(run.folder), reporter)
+    return _work(run, prepared, findings, reporter)
 
 
 def plan_only(recipe: Recipe, *, reporter: Reporter | None = None) -> Prepared:
     """Everything up to the plan; nothing is written and no weights are loaded."""
     prepared = prepare(recipe)
-    _show_plan(prepared, str(recipe.out or free_name(run_stem(prepared))), reporter or Silent())
+    _show_plan(prepared, checked(prepared), str(recipe.out or free_name(run_stem(prepared))), reporter or Silent())
     return prepared
 
 
@@ -84,12 +86,12 @@ def load_model(prepared: Prepared) -> AdaptedModel:
     return model.requires_grad_(False)
 
 
-def _work(run: Run, prepared: Prepared, reporter: Reporter) -> Run:
+def _work(run: Run, prepared: Prepared, findings: Findings, reporter: Reporter) -> Run:
     began = time.perf_counter()
     run.write("plan.json", prepared.plan.to_json())
     run.write("environment.json", environment(prepared))
     write_dropped(run.folder / "dropped.jsonl", prepared.drops)
-    run.write("findings.json", {"findings": find(of_prepared(prepared)).to_json()})
+    run.write("findings.json", {"findings": findings.to_json()})
     work = make_work(prepared, reporter)
     model = load_model(prepared)
     numbers = [n for part in prepared.folds for n in part] or prepared.sides["held_out"]
@@ -102,6 +104,8 @@ def _work(run: Run, prepared: Prepared, reporter: Reporter) -> Run:
     run.write("plan.json", prepared.plan.to_json())  # with what was chosen by measurement
     _save(run, prepared, work, model)
     write_json(run.folder / "ledger.json", prepared.ledger(reached).to_json())
+    if prepared.streamed is not None:
+        write_dropped(run.folder / "dropped.jsonl", prepared.streamed.dropped())
     after = [work.score(model, prepared.sides["held_out"])] if numbers else []
     general_after = work.general(model)
     _write_samples(run, work, model, samples)
@@ -122,6 +126,7 @@ def _train(
     seed_everything(prepared.recipe.seed)
     for name, head in work.heads().items():
         model.heads[name] = head.to(model.device)
+    forgotten = work.forgotten(model) if prepared.recipe.forgetting_budget is not None else None
     mark(model, prepared.recipe, prepared.train)
     batches = work.batches(model, numbers)
     fitted = Fit(
@@ -133,6 +138,7 @@ def _train(
         validate=(lambda: work.validation_loss(model)) if prepared.sides["validation"] else None,
         folder=folder,
         reporter=reporter,
+        forgotten=forgotten,
     ).run()
     work.settle(model)
     rows = prepared.rows_at(numbers)
@@ -207,9 +213,11 @@ def summary_lines(run: Run, seconds: float, peak: int) -> list[tuple[str, str]]:
     ]
 
 
-def _show_plan(prepared: Prepared, out: str, reporter: Reporter) -> None:
+def _show_plan(prepared: Prepared, findings: Findings, out: str, reporter: Reporter) -> None:
     for note in prepared.notes:
         reporter.note(f"note: {note}")
+    for finding in findings.of("warning"):
+        reporter.note(f"warning: {finding.message} [{finding.code}]")
     reporter.table("plan", prepared.plan.lines(prepared.recipe.model, out))
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+from affinage.data.batches import Row
+from affinage.data.decontamination import decontaminate
 from affinage.data.ledger import Ledger
-from affinage.data.load import load_records
-from affinage.data.records import Chat, Labelled, Record, Text
+from affinage.data.records import Chat, Labelled, Pair, Preference, Prompt, Rated, Record, Text
 from affinage.data.rendering import Renderer
 from affinage.data.sections import into_sections
 from affinage.errors import InputError
+from affinage.inspection.checks import find
+from affinage.inspection.findings import Findings
+from affinage.inspection.gate import refuse_errors
 from affinage.inspection.material import Material
-from affinage.models.loading import open_base
+from affinage.models.loading import Base, open_base
 from affinage.models.trainables import check_trainable
 from affinage.recipe import Recipe
-from affinage.tuning.prepare import Prepared, make_renderer, prepare
+from affinage.tuning.prepare import Prepared, load_data, make_renderer, prepare
 from affinage.wiring import OBJECTIVE_TABLE, choose_objective, choose_train
 
 _TOGETHER = 1024  # records rendered in one call
@@ -49,15 +55,40 @@ def of_prepared(prepared: Prepared) -> Material:
         objective=prepared.objective,
         renderer=prepared.renderer,
         rows_of=prepared.rows_of,
+        sides=prepared.sides,
+        redactions=prepared.redactions,
+        removed=prepared.removed,
+        model_folder=_folder(prepared.base),
     )
+
+
+def checked(prepared: Prepared) -> Findings:
+    """The findings of a run that is ready to start.
+
+    Raises:
+        InputError: there is an error among them; no model has been loaded and nothing written yet.
+    """
+    findings = find(of_prepared(prepared))
+    refuse_errors(findings)
+    return findings
+
+
+def _folder(base: Base) -> Path | None:
+    """Where the model's tokenizer lies on disk."""
+    place = base.adapters[-1] if base.adapters else Path(base.location)
+    return place if place.is_dir() else None
 
 
 def _read(material: Material) -> None:
     recipe = material.recipe
     try:
-        loaded = load_records(recipe.data, columns=recipe.columns, bad_rows="drop")
+        loaded = load_data(recipe, bad_rows="drop")
         material.records, material.drops = loaded.records, loaded.drops
         material.layouts, material.notes = loaded.layouts, loaded.notes
+        material.removed, material.redactions = loaded.removed, loaded.redactions
+        if recipe.decontaminate:
+            material.records, gone = decontaminate(material.records, recipe.decontaminate)
+            material.drops = [*material.drops, *gone]
         material.objective = choose_objective(recipe, type(loaded.records[0]))
     except InputError as error:
         material.problems.append(error)
@@ -68,9 +99,12 @@ def _read(material: Material) -> None:
 
 def _render(material: Material) -> None:
     renderer = _renderer(material)
-    if renderer is None or not isinstance(material.records[0], Text | Chat | Labelled):
+    if renderer is None:
         return
     material.renderer = renderer
+    if not isinstance(material.records[0], Text | Chat | Labelled):
+        _render_others(material, renderer)
+        return
     for start in range(0, len(material.records), _TOGETHER):
         block = material.records[start : start + _TOGETHER]
         try:
@@ -88,6 +122,31 @@ def _render(material: Material) -> None:
             material.too_long.append((record, len(row)))
 
 
+def _render_others(material: Material, renderer: Renderer) -> None:
+    """Kinds that no objective learns from as they are: a prompt with its best answer, or a passage, for the lengths."""
+    for record in material.records:
+        try:
+            row = _stand_in(record, renderer)
+        except InputError as error:
+            material.not_rendered.append((record, error))
+            continue
+        if len(row) <= renderer.context:
+            material.rows_of[record.id] = [row]
+        else:
+            material.too_long.append((record, len(row)))
+
+
+def _stand_in(record: Record, renderer: Renderer) -> Row:
+    if isinstance(record, Pair):
+        return renderer.labelled(Labelled(text=record.passage, label=""), 0.0)
+    if isinstance(record, Preference):
+        return renderer.chat(Chat(messages=(*record.messages, record.best), source=record.source))
+    if isinstance(record, Rated):
+        return renderer.chat(Chat(messages=(*record.messages, record.completion), source=record.source))
+    turns = record.messages if isinstance(record, Prompt) else ()
+    return renderer.chat(Chat(messages=turns, source=record.source))
+
+
 def _renderer(material: Material) -> Renderer | None:
     """The recipe's renderer, too long rows left out; None where the model cannot be opened."""
     recipe = material.recipe
@@ -96,6 +155,7 @@ def _renderer(material: Material) -> Renderer | None:
     except InputError as error:
         material.problems.append(error)
         return None
+    material.model_folder = _folder(base)
     if material.objective is not None:
         language = OBJECTIVE_TABLE[material.objective].language
         try:
@@ -116,7 +176,7 @@ def _renderer(material: Material) -> Renderer | None:
 
 
 def _render_block(material: Material, renderer: Renderer, records: Sequence[Record]) -> None:
-    targets = {record.label: 0.0 for record in records if isinstance(record, Labelled)}
+    targets: dict[Any, Any] = {record.label: 0.0 for record in records if isinstance(record, Labelled)}
     rows, drops = renderer.rows(records, targets)
     for row in rows:
         material.rows_of.setdefault(row.record_id, []).append(row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from affinage.evaluation.comparison import Evaluation
@@ -51,6 +51,10 @@ class Work(Protocol):
 
     def general(self, model: AdaptedModel) -> Any | None:
         """Scores on general text (for forgetting), or None where the model cannot be asked."""
+        ...
+
+    def forgotten(self, model: AdaptedModel) -> Callable[[], float] | None:
+        """What the model has lost on general text since now, in bits per byte; None where it cannot be asked."""
         ...
 
     def samples(self, model: AdaptedModel) -> list[str]:
