@@ -78,7 +78,7 @@ def plain_head_loss(head: Any, encodings_1H: Tensor, target: Any) -> float:
     logits = head(encodings_1H)
     buffers = dict(head.named_buffers())
     if isinstance(target, np.ndarray):
-        return float(functional.binary_cross_entropy_with_logits(logits[0], torch.from_numpy(target), reduction="sum"))
+        return float(functional.binary_cross_entropy_with_logits(logits[0], torch.tensor(target), reduction="sum"))
     if "centre" in buffers:
         return float((logits[0, 0] - (target - buffers["centre"]) / buffers["spread"]) ** 2)
     return float(functional.cross_entropy(logits, torch.tensor([int(target)])))

@@ -104,7 +104,7 @@ def test_every_part_sees_the_same_ids(
     assert wanted.whole(chat)[: len(ids.prompts[0])] == ids.prompts[0]
 
 
-TOOL = {"name": "cellar", "description": "Looks.", "parameters": {"type": "object", "properties": {}}}
+TOOL = {"name": "look", "parameters": {}}
 
 
 def test_chats_with_tools_are_trained_and_scored_as_transformers_writes_them(
@@ -115,9 +115,9 @@ def test_chats_with_tools_are_trained_and_scored_as_transformers_writes_them(
     tools = [{"type": "function", "function": TOOL}]
     chats = []
     for n, (ask, _, _, told) in enumerate(CHATS):
-        call = {"type": "function", "id": f"c{n}", "function": {"name": "cellar", "arguments": {"rind": f"é {n}"}}}
+        call = {"type": "function", "id": f"c{n}", "function": {"name": "look", "arguments": {"a": f"é{n}"}}}
         asked = {"role": "assistant", "content": "", "tool_calls": [call]}
-        chats.append([ask, asked, {"role": "tool", "name": "cellar", "tool_call_id": f"c{n}", "content": "9 °C"}, told])
+        chats.append([ask, asked, {"role": "tool", "name": "look", "tool_call_id": f"c{n}", "content": "9 °C"}, told])
     data = tmp_path / "chats.jsonl"
     data.write_text("".join(json.dumps({"messages": chat, "tools": tools}) + "\n" for chat in chats))
     ids = Ids(monkeypatch)

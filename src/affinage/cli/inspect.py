@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,10 +12,8 @@ from affinage.cli.tune import read_recipe, told
 from affinage.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from affinage.inspection.findings import Findings
+    from affinage.inspection.inspection import Inspection
     from affinage.inspection.material import Material
-    from affinage.inspection.overview import Languages
-    from affinage.inspection.tokens import TokenStatistics
 
 
 def inspect(
@@ -28,6 +27,11 @@ def inspect(
     redact: Annotated[
         bool, typer.Option("--redact", help="Put typed placeholders in the place of personal data and secrets.")
     ] = False,
+    distance: Annotated[
+        bool | None,
+        typer.Option(help="How far the data are from what the model knows. Unless told: where the model is small."),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write all of it as a page, too.")] = None,
     explain: Annotated[
         str | None, typer.Option(metavar="CODE", help="Say what a finding means and what to do, and leave.")
     ] = None,
@@ -48,57 +52,62 @@ def inspect(
     recipe = read_recipe(data or [], options | ({"redact": True} if redact else {}), set_ or [])
     if not recipe.data:
         raise InputError("no data given", fix="affinage inspect FILE, or `data:` in the recipe")
-    from affinage.inspection.checks import find
-    from affinage.inspection.overview import label_table, languages
-    from affinage.inspection.tokens import picked_rows, shown_rows, statistics
+    if report is not None and report.suffix != ".html":
+        raise InputError(f"--report {report}: a page's name ends in .html", fix=f"--report {report.stem}.html")
     from affinage.tuning.survey import survey
 
     material = survey(recipe)
-    findings, counted, spoken = find(material), statistics(material), languages(material)
-    labels = label_table(material)
-    shown = picked_rows(material, row) if row else shown_rows(material, rows)
-    _print(material, findings, counted, spoken, labels, shown, Screen(as_json=as_json), whole=bool(row))
+    found = _look(material, picked=row or [], rows=rows, distance=distance)
+    screen = Screen(as_json=as_json)
+    _print(material, found, screen, whole=bool(row))
+    if report is not None:
+        from affinage.reports.inspection import write_inspection
+
+        screen.say(f"\npage: {write_inspection(report, found.to_json())}")
     if as_json:
-        print_json(
-            {
-                "kind": material.kind,
-                "objective": material.objective,
-                "model": recipe.model,
-                "layouts": material.layouts,
-                "ledger": material.ledger.to_json(),
-                "findings": findings.to_json(),
-                "tokens": counted.to_json() if counted else None,
-                "languages": spoken.shares if spoken else {},
-                "labels": labels,
-                "rows": shown,
-            }
-        )
-    if findings.of("error"):
+        print_json(found.to_json())
+    if found.findings.of("error"):
         raise typer.Exit(2)
 
 
-def _print(
-    material: Material,
-    findings: Findings,
-    counted: TokenStatistics | None,
-    spoken: Languages | None,
-    labels: list[dict[str, Any]],
-    shown: list[dict[str, Any]],
-    screen: Screen,
-    *,
-    whole: bool,
-) -> None:
+def _look(material: Material, *, picked: list[str], rows: int, distance: bool | None) -> Inspection:
+    from affinage.inspection.checks import find
+    from affinage.inspection.inspection import Inspection
+    from affinage.inspection.overview import label_table, languages
+    from affinage.inspection.tokens import picked_rows, shown_rows, statistics
+    from affinage.inspection.vocabulary import coverage
+
+    far = None
+    if distance is not False:
+        from affinage.tuning.foreign import distance as measured
+
+        far = measured(material, asked=bool(distance))
+    return Inspection(
+        material=material,
+        findings=find(material),
+        tokens=statistics(material),
+        languages=languages(material),
+        labels=label_table(material),
+        distance=far,
+        coverage=coverage(material.texts, material.recipe.seed),
+        rows=picked_rows(material, picked) if picked else shown_rows(material, rows),
+    )
+
+
+def _print(material: Material, found: Inspection, screen: Screen, *, whole: bool) -> None:
     from rich.console import Console
 
     from affinage.cli import inspecting
 
     console = Console(file=screen.file, markup=False, highlight=False, emoji=False, soft_wrap=True)
-    inspecting.print_data(material, counted, console)
-    inspecting.print_lengths(counted, console)
-    inspecting.print_languages(spoken, console)
-    inspecting.print_labels(labels, console)
-    inspecting.print_findings(findings, console)
-    inspecting.print_rows(shown, console, whole=whole)
+    inspecting.print_data(material, found.tokens, console)
+    inspecting.print_lengths(found.tokens, console)
+    inspecting.print_languages(found.languages, console)
+    inspecting.print_labels(found.labels, console)
+    inspecting.print_coverage(found.coverage, console)
+    inspecting.print_distance(found.distance, console)
+    inspecting.print_findings(found.findings, console)
+    inspecting.print_rows(found.rows, console, whole=whole)
 
 
 def _explain(code: str, as_json: bool) -> None:

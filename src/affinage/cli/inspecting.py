@@ -8,10 +8,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from affinage.inspection.distance import Distance
     from affinage.inspection.findings import Findings
     from affinage.inspection.material import Material
     from affinage.inspection.overview import Languages
     from affinage.inspection.tokens import TokenStatistics
+    from affinage.inspection.vocabulary import Coverage
 
 _SHOWN_TOKENS = 200  # of one row; `--row` and `--json` have them all
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -20,6 +22,8 @@ _READ = ("dim", "")
 _BAR = 40  # characters of the longest bar
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LABELS = 12  # shown
+_FOREIGN = 3  # rows shown
+_WIDE = 90  # characters of each
 _LANGUAGES = 6  # shown
 
 
@@ -98,6 +102,31 @@ def print_labels(labels: list[dict[str, Any]], console: Console) -> None:
         console.print(f"  {name:<{wide}}  {entry['rows']:,} ({100 * entry['share']:.1f} %)")
     if len(labels) > _LABELS:
         console.print(f"  and {len(labels) - _LABELS} more", style="dim")
+
+
+def print_coverage(coverage: Coverage | None, console: Console) -> None:
+    """Whether there is enough text to stand for its domain."""
+    if coverage is not None:
+        console.print("\nis there enough text?", style="bold")
+        console.print(f"  {coverage.line()}")
+
+
+def print_distance(distance: Distance | None, console: Console) -> None:
+    """How far the data are from what the base knows, with the most foreign rows."""
+    from affinage.inspection.findings import places
+    from affinage.inspection.tokens import safe
+
+    if distance is None:
+        return
+    first, *rest = distance.lines()
+    console.print("\nhow far from what the base knows", style="bold")
+    console.print(f"  {first}")
+    for line in rest:
+        console.print(f"    {line}", style="dim")
+    for row in distance.foreign[:_FOREIGN]:
+        console.print(
+            f"    {row['bits_per_byte']:.2f}  {safe(places([row]))}  {safe(row['text'][:_WIDE])}", style="dim"
+        )
 
 
 def print_findings(findings: Findings, console: Console) -> None:

@@ -79,7 +79,7 @@ class Benchmark:
     inside a longer text: whole where it has fewer than 13 words, else by 70% of its sequences of 13 words. Sequences
     that more than a hundred different items share do not count. Items without a word are passed over.
 
-    Memory: about 40 bytes a word of the benchmark.
+    Memory: about 120 bytes a word of the benchmark while it is built.
     """
 
     def __init__(self, texts: Iterable[str], name: str = "benchmark") -> None:

@@ -11,6 +11,8 @@ from affinage.data.batches import Row
 from affinage.data.encoding import Encoder
 from affinage.data.records import Text
 
+_SHORT = 4  # characters a token, beyond which a text is taken not to fit into one block
+
 
 def text_blocks(record: Text, encoder: Encoder, *, bos: int | None, eos: int | None, context: int) -> list[Row]:
     """Blocks of about equal size, at most `context` tokens each, of BOS (if there is one) + text + EOS.
@@ -21,6 +23,12 @@ def text_blocks(record: Text, encoder: Encoder, *, bos: int | None, eos: int | N
     """
     if not record.text:
         return []
+    if bos is not None and len(record.text) <= _SHORT * context:
+        whole = np.array([bos, *encoder.encode([record.text])[0], *([] if eos is None else [eos])], np.int32)
+        if 1 < len(whole) <= context:  # one block, whose borders need not be looked for
+            weights = np.ones(len(whole), np.float32)
+            weights[0] = 0.0
+            return [Row(whole, weights, record.id, len(record.text.encode()))]
     ids, offsets = encoder.trace(record.text)
     tokens = [*([] if bos is None else [bos]), *ids, *([] if eos is None else [eos])]
     first = 0 if bos is None else 1  # where the text's own tokens start

@@ -97,7 +97,7 @@ def _rarest_label(targets_RC: Targets) -> NDArray[np.int64]:
     carried_RC = np.asarray(targets_RC) > 0.5
     counts_C = carried_RC.sum(axis=0)
     rarity_RC = np.where(carried_RC, counts_C, len(carried_RC) + 1)
-    return np.where(carried_RC.any(axis=1), rarity_RC.argmin(axis=1), carried_RC.shape[1]).astype(np.int64)
+    return np.asarray(np.where(carried_RC.any(axis=1), rarity_RC.argmin(axis=1), carried_RC.shape[1]), np.int64)
 
 
 def _tenths(targets_R: Targets) -> NDArray[np.int64]:

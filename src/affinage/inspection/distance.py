@@ -66,7 +66,7 @@ class Distance:
     foreign: tuple[dict[str, Any], ...]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "lines": self.lines()}
 
     def lines(self) -> list[str]:
         """The verdict and its signs, for people."""

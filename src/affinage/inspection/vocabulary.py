@@ -31,7 +31,7 @@ class Coverage:
     enough: bool
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "line": self.line()}
 
     def line(self) -> str:
         """The answer in one sentence."""

@@ -76,7 +76,10 @@ def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _places(examples: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{where['file']}:{where['locator']}" if where["locator"] else where["file"] for where in examples)
+    by_file: dict[str, list[str]] = {}
+    for where in examples:
+        by_file.setdefault(where["file"], []).extend([where["locator"]] if where["locator"] else [])
+    return ", ".join(f"{file}:{', '.join(places)}" if places else file for file, places in by_file.items())
 
 
 def _ledger(ledger: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,11 +112,12 @@ def _distance(distance: Mapping[str, Any] | None) -> dict[str, Any] | None:
 def _lengths(tokens: Mapping[str, Any] | None) -> dict[str, str] | None:
     if not tokens or not tokens.get("histogram"):
         return None
+    bins = [(part["from"], part["to"] + 1, part["rows"]) for part in tokens["histogram"]]
     words = (
         f"{tokens['min']:,} to {tokens['max']:,} tokens, median {tokens['median']:,.0f}, "
         f"95 % up to {tokens['p95']:,.0f}; the context is {tokens['context']:,}."
     )
-    return {"plot": histogram(tokens["histogram"], "tokens of a row", "rows"), "words": words}
+    return {"plot": histogram(bins, "tokens of a row", "rows"), "words": words}
 
 
 def _coverage(coverage: Mapping[str, Any] | None) -> dict[str, str] | None:
@@ -124,12 +128,12 @@ def _coverage(coverage: Mapping[str, Any] | None) -> dict[str, str] | None:
 
 
 def _tables(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    tables = []
-    for title, counts in (("Languages", found.get("languages")), ("Labels", found.get("labels"))):
-        if counts:
-            total = max(1, sum(counts.values()))
-            ordered = sorted(counts.items(), key=lambda item: -item[1])[:MOST_LINES]
-            tables.append({"title": title, "rows": [(name, count, 100 * count / total) for name, count in ordered]})
+    tables: list[dict[str, Any]] = []
+    if languages := found.get("languages"):
+        tables.append({"title": "Languages", "rows": [(name, None, 100 * share) for name, share in languages.items()]})
+    if labels := found.get("labels"):
+        rows = [(str(entry["label"]), entry["rows"], 100 * entry["share"]) for entry in labels[:MOST_LINES]]
+        tables.append({"title": "Labels", "rows": rows})
     return tables
 
 
