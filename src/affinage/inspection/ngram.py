@@ -64,10 +64,10 @@ def _codes(text: bytes, order: int) -> Codes:
 
 
 def _level(grams: Codes, found: NDArray[np.int64]) -> _Level:
-    counts = np.asarray(found, np.float64)
+    counts = found.astype(np.float64)
     contexts, places = np.unique(grams >> np.uint64(8), return_inverse=True)
     totals = np.bincount(places, weights=counts)
-    return _Level(grams, counts, contexts, totals, np.asarray(np.bincount(places), np.float64))
+    return _Level(grams, counts, contexts, totals, np.bincount(places).astype(float))
 
 
 def _refined(level: _Level, codes_N: Codes, lower_N: NDArray[np.float64]) -> NDArray[np.float64]:

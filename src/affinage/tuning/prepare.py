@@ -22,6 +22,7 @@ from affinage.data.splits import split as make_split
 from affinage.data.streaming import RowStream, StreamedBatches
 from affinage.data.targets import NUMBER, REASONS, as_task, targets_of
 from affinage.data.token_cache import TokenCache
+from affinage.data.units import make_units
 from affinage.data.wording import whole_text
 from affinage.device import Machine, machine
 from affinage.errors import InputError
@@ -243,6 +244,7 @@ def prepare(recipe: Recipe) -> Prepared:
     if not kept:
         raise InputError("no row is left after rendering", fix="`affinage inspect DATA` shows why each row was dropped")
     kept, near, twins = _near(kept, recipe)
+    rows_of = {record.id: rows_of[record.id] for record in kept}
     sides, parts = _sides(kept, recipe, near)
     train_rows = [row for number in sides["train"] for row in rows_of[kept[number].id]]
     facts = _facts(
@@ -380,19 +382,32 @@ def _near(records: list[Record], recipe: Recipe) -> tuple[list[Record], list[lis
     return kept, [], drops
 
 
+def _folded(
+    records: Sequence[Record], wanted: int, recipe: Recipe, near: Sequence[Sequence[int]]
+) -> tuple[dict[str, list[int]], list[list[int]]]:
+    """The folds; the first is held out, and of the others some rows are for validation."""
+    parts = make_folds(records, wanted, recipe.seed, near=near)
+    rest = sorted({*range(len(records))} - {*parts[0]})
+    place = {row: number for number, row in enumerate(rest)}
+    inner = make_split(
+        [records[row] for row in rest],
+        held_out=0,
+        validation=0.1 if recipe.validation is None else recipe.validation,
+        seed=recipe.seed,
+        near=[[place[row] for row in group if row in place] for group in near],
+    )
+    validation, train = ([rest[number] for number in side] for side in (inner.validation, inner.train))
+    return {"held_out": parts[0], "validation": validation, "train": train}, parts
+
+
 def _sides(
     records: Sequence[Record], recipe: Recipe, near: Sequence[Sequence[int]]
 ) -> tuple[dict[str, list[int]], list[list[int]]]:
     count = len(records)
     wanted = recipe.folds if recipe.folds is not None else (5 if count < FEW_ROWS and recipe.held_out is None else 1)
-    keys = len({record.split_key for record in records})
-    by_time = "time" in recipe.columns
-    if wanted > 1 and not by_time and keys >= 2 * wanted:
-        parts = make_folds(records, wanted, recipe.seed, near=near)
-        rest = sorted({*range(count)} - {*parts[0]})
-        validation = rest[:: max(2, len(rest) // max(1, count // 10))] if recipe.validation != 0 else []
-        sides = {"held_out": parts[0], "validation": validation, "train": sorted({*rest} - {*validation})}
-        return sides, parts
+    by_time = any(record.time is not None for record in records)
+    if wanted > 1 and not by_time and len(make_units(records, near)) >= 2 * wanted:
+        return _folded(records, wanted, recipe, near)
     share = min(0.2 * count, max(100.0, 0.05 * count), HELD_OUT_CEILING)
     held_out = recipe.held_out if recipe.held_out is not None else float(max(1, round(share)))
     validation_rows = recipe.validation if recipe.validation is not None else float(max(1, round(share / 2)))
