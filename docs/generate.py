@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from affinage.cli.main import main as affinage
+from affinage.data.layouts import layout_table
+from affinage.data.mapping import ROLES
 from affinage.inspection.catalogue import CATALOGUE, Entry
 from affinage.models.methods import ALIASES, METHODS, REFUSED, VIRTUAL_TOKENS, Method
 from affinage.recipe import HeadSettings, Recipe
@@ -35,7 +37,8 @@ def pages() -> dict[str, str]:
     """Name and content of every generated file."""
     findings = {f"findings/{code}.md": finding_page(entry) for code, entry in CATALOGUE.items()}
     index = {"findings/index.md": findings_index()}
-    return {"recipe.md": recipe_page(), "methods.md": methods_page(), "house.svg": house_drawing(), **index, **findings}
+    made = {"recipe.md": recipe_page(), "methods.md": methods_page(), "house.svg": house_drawing(), "data.md": data_page()}
+    return {**made, **index, **findings}
 
 
 def recipe_page() -> str:
@@ -73,8 +76,8 @@ affinage tune recipe.yaml
 
 ## Roles of `columns`
 
-`text`, `label`, `prompt`, `response`, `messages`, `system`: each names the column that holds it, for instance
-`--set columns.text=body --set columns.label=topic`. A mapping is taken as complete: `text` alone means raw text.
+{", ".join(f"`{role}`" for role in ROLES)}: each names the column that holds it, for instance
+`--set columns.text=body --set columns.label=topic`. See [data](data.md#layouts).
 """
 
 
@@ -116,6 +119,20 @@ but in `affinage merge`, which refuses them with the reason given here.
 
 A test compares both tables with the list of methods that the installed library has: none is left unnamed.
 """
+
+
+def data_page() -> str:
+    """The page on data, with the tables of layouts and of findings in their places."""
+    groups = dict.fromkeys(entry.group for entry in CATALOGUE.values())
+    tables = {
+        "layouts": _table(["layout", "columns", "becomes"], [list(row) for row in layout_table()]),
+        "findings": "\n\n".join(f"### {group.capitalize()}\n\n{findings_table(group, 'findings/')}" for group in groups),
+    }
+    page = (DOCS / "data.md").read_text(encoding="utf-8")
+    for name, table in tables.items():
+        before, _, rest = page.partition(f"<!-- {name} -->")
+        page = f"{before}<!-- {name} -->\n{table}\n<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
+    return page
 
 
 def findings_index() -> str:

@@ -66,7 +66,7 @@ def _codes(text: bytes, order: int) -> Codes:
 def _level(grams: Codes, found: NDArray[np.int64]) -> _Level:
     counts = found.astype(np.float64)
     contexts, places = np.unique(grams >> np.uint64(8), return_inverse=True)
-    totals = np.bincount(places, weights=counts)
+    totals = np.bincount(places, weights=counts).astype(np.float64)
     return _Level(grams, counts, contexts, totals, np.bincount(places).astype(float))
 
 
