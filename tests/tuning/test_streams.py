@@ -141,6 +141,19 @@ def test_a_budget_of_nothing_keeps_the_weights(decoder: Path, large: Path, tmp_p
     assert run.evaluation["training"]["best_step"] == best["step"]
 
 
+@pytest.mark.parametrize("key", ["mix", "replay", "forgetting_budget"])
+def test_settings_that_could_change_nothing_are_refused(decoder: Path, files: dict[str, Path], key: str) -> None:
+    settings = {"data": str(files["classify"]), "model": str(decoder), key: (1.0,) if key == "mix" else 0.5}
+    with pytest.raises(InputError, match=key):
+        prepare(make_recipe(settings))
+
+
+def test_a_budget_needs_validation_rows(decoder: Path, large: Path) -> None:
+    settings = {**QUICK, "data": str(large), "model": str(decoder), "forgetting_budget": 0.1, "validation": 0}
+    with pytest.raises(InputError, match="validation"):
+        prepare(make_recipe(settings))
+
+
 def test_a_budget_replays_general_text(decoder: Path, large: Path) -> None:
     settings = {**QUICK, "data": str(large), "model": str(decoder)}
     without, asked, derived = (

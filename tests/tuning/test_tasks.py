@@ -197,6 +197,9 @@ def test_runs_of_one_kind_are_compared_row_by_row(
     (pair,) = result["paired"]
     assert (pair["metric"], pair["rows"]) == (worse.evaluation["metric"], 30)
     assert pair["second"]["value"] == pytest.approx(worse.evaluation["after"]["value"], abs=1e-6)
+    key = {"multi": "labels", "number": "label"}[task]
+    fresh = write_rows(tmp_path / "fresh.jsonl", kept(rows(150, 7), key))
+    (pair,) = called(capsys, "compare", runs[task], worse.folder, "--data", fresh)["paired"]
     assert pair["better"] == "no"
     other = called(capsys, "compare", runs["multi"], runs["number"])
     assert "no figure in common" in other["not_paired_because"]

@@ -18,7 +18,7 @@ from affinage.files import write_bytes
 BadRows = Literal["error", "drop"]
 
 # Damage that a person should look at before anything is learned; all other reasons are dropped and counted.
-DAMAGE = frozenset({"malformed", "wrong-type", "missing-column", "not-text", "unreadable", "encrypted"})
+DAMAGE = frozenset({"malformed", "wrong-type", "missing-column", "not-text"})
 
 
 @dataclass(frozen=True, slots=True)

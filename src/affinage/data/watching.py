@@ -37,20 +37,20 @@ class _Watch:
 class _Watched(str):
     """A content without white space around it that tells its watch what is done with it."""
 
-    watch: _Watch
+    _watch: _Watch  # out of reach of templates, as the underscore is
 
     def __str__(self) -> str:  # asked for by whatever makes other text of it; plain output is let through before
-        self.watch.other = True
+        self._watch.other = True
         return str.__str__(self)
 
     def __bool__(self) -> bool:
         return True
 
     def __add__(self, other: str) -> str:
-        return _joined(self.watch, str.__add__(self, other))
+        return _joined(self._watch, str.__add__(self, other))
 
     def __radd__(self, other: str) -> str:
-        return _joined(self.watch, str.__add__(other, self))
+        return _joined(self._watch, str.__add__(other, self))
 
 
 class _Joined(_Watched):
@@ -61,7 +61,7 @@ class _Content(_Watched):
     """A content alone. A text that holds none of what is sought gives the same answer to each of these as this one."""
 
     def __eq__(self, other: object) -> bool:
-        self.watch.looks_for(*([other] if other else []))
+        self._watch.looks_for(*([other] if other else []))
         return False
 
     def __ne__(self, other: object) -> bool:
@@ -70,26 +70,26 @@ class _Content(_Watched):
     __hash__ = None  # type: ignore[assignment]
 
     def __contains__(self, part: object) -> bool:
-        self.watch.looks_for(part)
+        self._watch.looks_for(part)
         return False
 
     def startswith(self, part: Any, *_: Any) -> bool:
-        self.watch.looks_for(*(part if isinstance(part, tuple) else (part,)))
+        self._watch.looks_for(*(part if isinstance(part, tuple) else (part,)))
         return False
 
     def endswith(self, part: Any, *_: Any) -> bool:
         return self.startswith(part)
 
     def split(self, part: Any = None, *_: Any) -> list[str]:
-        self.watch.looks_for(part)
+        self._watch.looks_for(part)
         return [self]
 
     def replace(self, part: Any, *_: Any) -> str:
-        self.watch.looks_for(part)
+        self._watch.looks_for(part)
         return self
 
     def strip(self, characters: str | None = None, /) -> str:
-        self.watch.other |= bool(characters and characters.strip())
+        self._watch.other |= bool(characters and characters.strip())
         return self
 
     def lstrip(self, characters: str | None = None, /) -> str:
@@ -101,7 +101,7 @@ class _Content(_Watched):
 
 def _told(name: str) -> Any:
     def method(self: _Watched, *given: Any, **named: Any) -> Any:
-        self.watch.other = True
+        self._watch.other = True
         return getattr(str, name)(str.__str__(self), *given, **named)
 
     return method
@@ -114,7 +114,7 @@ for _kind in (_Content, _Joined):
 
 def _joined(watch: _Watch, text: str) -> str:
     joined = _Joined(text)
-    joined.watch = watch
+    joined._watch = watch
     return joined
 
 
@@ -174,5 +174,5 @@ def _holds(value: Any) -> bool:
 
 def _watched(watch: _Watch, text: str) -> str:
     content = _Content(text)
-    content.watch = watch
+    content._watch = watch
     return content

@@ -20,7 +20,8 @@ def near_duplicates(material: Material) -> Iterator[Finding]:
             f"rows that say nearly the same as another: {len(found):,} in {len(groups):,} groups{material.sampled}"
         )
         kept = {
-            "join": "nothing to do: the split keeps them on one side; --set near_duplicates=drop keeps the first alone",
+            "join": "the split keeps a few such rows on one side, large groups (forms that are filled in) it does not; "
+            "--set near_duplicates=drop keeps the first alone",
             "keep": "--set near_duplicates=join keeps them on one side of the split",
             "drop": "",
         }[material.recipe.near_duplicates]

@@ -121,7 +121,7 @@ def make_plan(recipe: Recipe, facts: Facts) -> Plan:
     settings = plan.settings
     settings["objective"] = _given(recipe.objective, facts.objective, f"the data are {facts.kind} rows")
     settings["train"] = _given(recipe.train, facts.train, facts.train_reason)
-    settings["replay"] = _given(recipe.replay, *replay_share(recipe, facts))
+    settings["replay"] = _given(recipe.replay, *replay_share(recipe))
     if facts.task:
         settings["head.task"] = _given(recipe.head.task, facts.task, facts.task_reason)
     settings["context"] = _given(recipe.context, facts.model_context, "the model's own limit")

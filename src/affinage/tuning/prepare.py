@@ -37,6 +37,7 @@ from affinage.wiring import OBJECTIVE_TABLE, choose_objective, choose_train
 
 FEW_ROWS = 100  # fewer are cross-validated
 HELD_OUT_CEILING = 1000
+FORM_ROWS, FORM_SHARE = 4, 0.05
 SIDES = ("train", "validation", "held_out")
 
 
@@ -293,10 +294,27 @@ def choose(recipe: Recipe, kind: type[Record]) -> Choice:
     if entry.language and not base.causal:
         fix = "use objective classify, or a causal model"
         raise InputError(f"{recipe.model!r} is an encoder: it cannot learn to write", fix=fix)
+    _refuse_idle(recipe, objective)
     skeleton = base.skeleton()
     train, reason = choose_train(recipe, objective, _size(skeleton))
     check_trainable(recipe, train, base, skeleton, has_head=not entry.language)
     return Choice(objective, base, skeleton, train, reason)
+
+
+def _refuse_idle(recipe: Recipe, objective: str) -> None:
+    """Settings that could change nothing here.
+
+    Raises:
+        InputError: names the first of them.
+    """
+    if not OBJECTIVE_TABLE[objective].language:
+        idle = next((key for key in ("mix", "replay", "forgetting_budget") if getattr(recipe, key)), None)
+        if idle:
+            raise InputError(f"{idle}: objective {objective} learns from labels, beside which no other text can stand")
+    if recipe.forgetting_budget is not None and recipe.validation == 0:
+        raise InputError(
+            "forgetting_budget needs validation rows, by which checkpoints are chosen", fix="leave validation out"
+        )
 
 
 def _facts(
@@ -371,13 +389,18 @@ def _records(loaded: Loaded, objective: str) -> tuple[list[Record], int]:
     return list(sections.values()), len(sections) + len(loaded.drops)
 
 
+def _form(rows: int) -> int:
+    """Rows of a group that say nearly the same, above which it is a form that is filled in, and no copies."""
+    return max(FORM_ROWS, round(FORM_SHARE * rows))
+
+
 def _near(records: list[Record], recipe: Recipe) -> tuple[list[Record], list[list[int]], list[Drop]]:
     """The records to keep, groups of them that say nearly the same, and those dropped for it."""
     if recipe.near_duplicates == "keep":
         return records, [], []
     groups = clusters([whole_text(record) for record in records])
     if recipe.near_duplicates == "join":
-        return records, groups, []
+        return records, [group for group in groups if len(group) <= _form(len(records))], []
     kept, drops = drop_near(records, groups)
     return kept, [], drops
 
