@@ -117,8 +117,8 @@ def affinage(file: str, tokenizer: str) -> dict[str, float]:
     from transformers import AutoTokenizer
 
     from affinage.data.load import load_records
-    from affinage.data.rendering import Renderer
-    from affinage.data.token_cache import TokenCache
+    from affinage.data.rendering.renderer import Renderer
+    from affinage.data.streams.token_cache import TokenCache
 
     tokens = AutoTokenizer.from_pretrained(tokenizer)
     began = time.perf_counter()

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from affinage.cli.main import main as affinage
-from affinage.data.layouts import layout_table
-from affinage.data.mapping import ROLES
+from affinage.data.layouts.known import layout_table
+from affinage.data.layouts.mapping import ROLES
 from affinage.inspection.catalogue import CATALOGUE, Entry
 from affinage.models.methods import ALIASES, METHODS, REFUSED, VIRTUAL_TOKENS, Method
 from affinage.recipe import HeadSettings, Recipe
@@ -37,7 +37,12 @@ def pages() -> dict[str, str]:
     """Name and content of every generated file."""
     findings = {f"findings/{code}.md": finding_page(entry) for code, entry in CATALOGUE.items()}
     index = {"findings/index.md": findings_index()}
-    made = {"recipe.md": recipe_page(), "methods.md": methods_page(), "house.svg": house_drawing(), "data.md": data_page()}
+    made = {
+        "recipe.md": recipe_page(),
+        "methods.md": methods_page(),
+        "house.svg": house_drawing(),
+        "data.md": data_page(),
+    }
     return {**made, **index, **findings}
 
 
@@ -126,7 +131,9 @@ def data_page() -> str:
     groups = dict.fromkeys(entry.group for entry in CATALOGUE.values())
     tables = {
         "layouts": _table(["layout", "columns", "becomes"], [list(row) for row in layout_table()]),
-        "findings": "\n\n".join(f"### {group.capitalize()}\n\n{findings_table(group, 'findings/')}" for group in groups),
+        "findings": "\n\n".join(
+            f"### {group.capitalize()}\n\n{findings_table(group, 'findings/')}" for group in groups
+        ),
     }
     page = (DOCS / "data.md").read_text(encoding="utf-8")
     for name, table in tables.items():

@@ -13,7 +13,7 @@ import pytest
 
 from affinage.data.load import load_records
 from affinage.data.records import Labelled
-from affinage.data.splits import split
+from affinage.data.splits.split import split
 
 EXAMPLES = Path(str(resources.files("affinage"))) / "examples"
 SHINGLE = 5

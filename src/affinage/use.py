@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from affinage.data.batches import Row
-from affinage.data.encoding import Encoder
 from affinage.data.ledger import Drop
 from affinage.data.records import Labelled, Message, Source, Text
-from affinage.data.rendering import Renderer
+from affinage.data.rendering.encoding import Encoder
+from affinage.data.rendering.renderer import Renderer
 from affinage.device import Machine, machine, seed_everything
 from affinage.errors import InputError, nearest
 from affinage.evaluation.language import score_language

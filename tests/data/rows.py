@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from affinage.data.layouts import recognise
+from affinage.data.layouts.known import recognise
 from affinage.data.ledger import Drop
+from affinage.data.reading.sources import RawRow
 from affinage.data.records import Message, Record, Source
-from affinage.data.sources import RawRow
 
 
 def raw(*rows: dict[str, Any]) -> list[RawRow]:

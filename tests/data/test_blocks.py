@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affinage.data import blocks as module
-from affinage.data.blocks import blocks, is_lines, line_count, line_of, read_block, read_line
-from affinage.data.json_rows import read_json_lines
 from affinage.data.ledger import Drop
-from affinage.data.sources import RawRow
+from affinage.data.reading import blocks as module
+from affinage.data.reading.blocks import blocks, is_lines, line_count, line_of, read_block, read_line
+from affinage.data.reading.json_rows import read_json_lines
+from affinage.data.reading.sources import RawRow
 from affinage.errors import InputError
 
 LINES = st.lists(

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from affinage.data.bad_row import BadRowError
-from affinage.data.columns import Folder
-from affinage.data.layouts import KNOWN, layout_table
+from affinage.data.layouts.bad_row import BadRowError
+from affinage.data.layouts.columns import Folder
+from affinage.data.layouts.known import KNOWN, layout_table
+from affinage.data.layouts.times import seconds
 from affinage.data.records import Labelled, Pair, Prompt, Text
-from affinage.data.times import seconds
 from affinage.errors import InputError
 from tests.data.rows import raw, reason, records, said
 
@@ -175,7 +175,7 @@ def test_what_is_no_time(value: Any) -> None:
 
 
 def test_the_table_of_layouts_is_the_one_that_is_used() -> None:
-    import affinage.data.layouts as module
+    import affinage.data.layouts.known as module
 
     assert [name for name, _, _ in layout_table()] == [known.name for known in KNOWN]
     assert all(columns and becomes for _, columns, becomes in layout_table())

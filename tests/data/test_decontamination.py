@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affinage.data.decontamination import SHARE, Benchmark, contaminated, decontaminate, overlap
+from affinage.data.duplicates.decontamination import SHARE, Benchmark, contaminated, decontaminate, overlap
+from affinage.data.duplicates.shingles import words
 from affinage.data.records import Chat, Labelled, Message, Pair, Preference, Prompt, Rated, Source, Text
-from affinage.data.shingles import words
 from affinage.data.wording import answer_texts, prompt_text, whole_text
 from affinage.errors import InputError
 

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affinage.data import choices
-from affinage.data import columns as col
-from affinage.data import finders as find
-from affinage.data import judged_finders as judge
-from affinage.data.layouts import ROLES, Layout, recognise
+from affinage.data.layouts import choices
+from affinage.data.layouts import columns as col
+from affinage.data.layouts import finders as find
+from affinage.data.layouts import judged_finders as judge
+from affinage.data.layouts.known import ROLES, Layout, recognise
 from affinage.data.ledger import Drop
+from affinage.data.reading.sources import RawRow
 from affinage.data.records import Chat, Label, Labelled, Prompt, Record, Source, Text
-from affinage.data.sources import RawRow
 from affinage.errors import InputError
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affinage.data.batches import draws
-from affinage.data.mixing import mix_times, replay_times
+from affinage.data.streams.mixing import mix_times, replay_times
 from affinage.errors import InputError
 
 

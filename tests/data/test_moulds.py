@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affinage.data.plain_template import PLAIN_TEMPLATE
 from affinage.data.records import Chat, Message
-from affinage.data.rendering import Renderer
-from affinage.data.shapes import word
-from affinage.data.watching import written_and_sought
+from affinage.data.rendering.plain_template import PLAIN_TEMPLATE
+from affinage.data.rendering.renderer import Renderer
+from affinage.data.rendering.shapes import word
+from affinage.data.rendering.watching import written_and_sought
 from affinage.errors import InputError
 from tests.data.small_tokenizer import BOS, EOS, small_tokenizer
 from tests.data.test_rendering import BRACKETS, CHATML

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affinage.data.near_duplicates import NearIndex, clusters, drop_near, similarity
+from affinage.data.duplicates.near_duplicates import NearIndex, clusters, drop_near, similarity
+from affinage.data.duplicates.shingles import as_numbers, hashed, sequences, words
+from affinage.data.duplicates.sketches import SIZES
 from affinage.data.records import Source, Text, normalised
-from affinage.data.shingles import as_numbers, hashed, sequences, words
-from affinage.data.sketches import SIZES
 
 VOCABULARY = [f"{word}{number}" for word in ("card", "bank", "money", "pay") for number in range(60)]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from affinage.data.judged import TIE, compared, ranks_from
+from affinage.data.layouts.judged import TIE, compared, ranks_from
 from affinage.data.load import load_records
 from affinage.data.records import Preference, Rated
 from affinage.errors import InputError

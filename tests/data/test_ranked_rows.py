@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from affinage.data.records import Chat, Message, Preference, Prompt, Rated, Source, Text
-from affinage.data.rendering import Renderer
+from affinage.data.rendering.renderer import Renderer
 from affinage.errors import InputError
 from tests.data.small_tokenizer import EOS, small_tokenizer
 from tests.data.test_rendering import CHATML, learned, renderer

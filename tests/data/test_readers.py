@@ -22,8 +22,8 @@ import pytest
 
 from affinage.data.documents import reading
 from affinage.data.ledger import Drop
-from affinage.data.readers import read_rows, read_source
-from affinage.data.sources import DOCUMENTS, TABLES, TEXTS, RawRow, find, is_text
+from affinage.data.reading.readers import read_rows, read_source
+from affinage.data.reading.sources import DOCUMENTS, TABLES, TEXTS, RawRow, find, is_text
 from affinage.errors import InputError
 
 ROWS = [{"text": "a", "label": "x"}, {"text": "é", "label": "y"}]

@@ -22,10 +22,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affinage.data import blocks, decoding, opening
 from affinage.data.ledger import Drop
-from affinage.data.readers import read_rows
-from affinage.data.sources import DOCUMENTS, TABLES, TEXTS, WORKBOOKS, RawRow
+from affinage.data.reading import blocks, decoding, opening
+from affinage.data.reading.readers import read_rows
+from affinage.data.reading.sources import DOCUMENTS, TABLES, TEXTS, WORKBOOKS, RawRow
 from affinage.errors import InputError
 
 PLAIN = tuple(suffix for suffix in (*TABLES, *TEXTS) if suffix not in WORKBOOKS)
@@ -162,7 +162,7 @@ def test_a_huge_line_is_dropped_without_being_held(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_field_that_is_never_closed_does_not_swallow_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("affinage.data.tables.LONGEST_LINE", 1000)
+    monkeypatch.setattr("affinage.data.reading.tables.LONGEST_LINE", 1000)
     rows = outcome("a.csv", b'text,label\na,x\n"b,y\n' + b"c,z\n" * 400)
     assert [type(row).__name__ for row in rows[:3]] == ["RawRow", "Drop", "RawRow"]
 
@@ -208,7 +208,7 @@ def zipped(content: bytes) -> bytes:
 
 MEASURED = """
 import sys
-from affinage.data.readers import read_rows
+from affinage.data.reading.readers import read_rows
 from affinage.errors import InputError
 import pyarrow.parquet
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affinage.data.numbers import is_card, is_iban, is_isbn10, is_nir
+from affinage.data.check_digits import is_card, is_iban, is_isbn10, is_nir
 from affinage.data.records import Chat, Labelled, Message, Pair, Preference, Prompt, Rated, Record, Text, ToolCall
 from affinage.data.redaction import KINDS, find, redact, redacted
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from affinage.data.records import Source, Text
-from affinage.data.sections import into_sections
+from affinage.data.splits.sections import into_sections
 
 
 def test_few_long_texts_are_cut_at_paragraphs() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affinage.data.records import Chat, Labelled, Message, Record, Source, Text
-from affinage.data.splits import folds, side_of, split
-from affinage.data.units import make_units
+from affinage.data.splits.split import folds, side_of, split
+from affinage.data.splits.units import make_units
 from affinage.errors import InputError
 
 TEXTS = st.lists(st.text("abC ", max_size=4), min_size=6, max_size=60)

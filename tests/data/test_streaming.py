@@ -13,13 +13,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affinage.data.layouts import recognise
-from affinage.data.readers import read_source
+from affinage.data.layouts.known import recognise
+from affinage.data.reading.readers import read_source
+from affinage.data.reading.sources import RawRow
 from affinage.data.records import digest
-from affinage.data.rendering import Renderer
-from affinage.data.sources import RawRow
-from affinage.data.streaming import Reserved, RowStream, SeenIds, StreamedBatches, StreamSource
-from affinage.data.token_cache import TokenCache
+from affinage.data.rendering.renderer import Renderer
+from affinage.data.streams.seen import SeenIds
+from affinage.data.streams.stream import Reserved, RowStream, StreamSource
+from affinage.data.streams.streamed_batches import StreamedBatches
+from affinage.data.streams.token_cache import TokenCache
 from tests.data.small_tokenizer import small_tokenizer
 
 ROWS = 300

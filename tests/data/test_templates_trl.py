@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affinage.data.records import Chat, Message
-from affinage.data.rendering import Renderer
-from affinage.data.templates import ANSWER_TAGS, PLAIN_TEMPLATE
+from affinage.data.rendering.renderer import Renderer
+from affinage.data.rendering.templates import ANSWER_TAGS, PLAIN_TEMPLATE
 from affinage.errors import InputError
 from tests.data.small_tokenizer import BOS, small_tokenizer
 

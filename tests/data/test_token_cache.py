@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from affinage.data.batches import Row
-from affinage.data.packs import make_pack, unpack
 from affinage.data.records import Chat, Labelled, Message, Record, Text
-from affinage.data.rendering import Renderer
-from affinage.data.token_cache import TokenCache
+from affinage.data.rendering.renderer import Renderer
+from affinage.data.streams.packs import make_pack, unpack
+from affinage.data.streams.token_cache import TokenCache
 from affinage.errors import InputError
 from tests.data.small_tokenizer import small_tokenizer
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from affinage.data.records import Chat, Message, Source, ToolCall
-from affinage.data.rendering import Renderer
+from affinage.data.rendering.renderer import Renderer
 from affinage.errors import InputError
 from tests.data.small_tokenizer import EOS, small_tokenizer
 from tests.data.test_templates_trl import TEMPLATES

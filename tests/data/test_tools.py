@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from affinage.data.plain_template import PLAIN_TEMPLATE
 from affinage.data.records import Chat, Message, Source, ToolCall
-from affinage.data.rendering import Renderer
+from affinage.data.rendering.plain_template import PLAIN_TEMPLATE
+from affinage.data.rendering.renderer import Renderer
 from affinage.errors import InputError
 from tests.data.small_tokenizer import small_tokenizer
 from tests.data.test_templates_trl import TEMPLATES, by_family

@@ -14,8 +14,8 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import affinage.models
-from affinage.data import words
-from affinage.data.encoding import Encoder
+from affinage.data.rendering import words
+from affinage.data.rendering.encoding import Encoder
 from tests.data.small_tokenizer import BOS, TEXT, small_tokenizer
 
 BUNDLED = Path(affinage.models.__file__).parent / "tiny"

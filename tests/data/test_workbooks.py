@@ -13,9 +13,9 @@ from typing import Any
 import openpyxl
 import pytest
 
-from affinage.data import workbooks
-from affinage.data.readers import read_source
-from affinage.data.sources import RawRow
+from affinage.data.reading import workbooks
+from affinage.data.reading.readers import read_source
+from affinage.data.reading.sources import RawRow
 from affinage.errors import InputError
 
 Sheets = dict[str, Iterable[Iterable[Any]]]

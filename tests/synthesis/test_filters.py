@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affinage.data.near_duplicates import NearIndex
+from affinage.data.duplicates.near_duplicates import NearIndex
 from affinage.synthesis.filters import Duplicates, Heuristics, check_answer, count_words
 from affinage.synthesis.rouge import RougeIndex, longest_common, rouge_l, words_of
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from affinage.data import columns as col
-from affinage.data.layouts import Layout, recognise
+from affinage.data.layouts import columns as col
+from affinage.data.layouts.known import Layout, recognise
 from affinage.data.ledger import Drop
-from affinage.data.readers import read_source
+from affinage.data.reading.readers import read_source
+from affinage.data.reading.sources import RawRow, find, is_text
 from affinage.data.records import Chat, Label, Labelled, Message, Pair, Preference, Prompt, Rated, Record, Source, Text
-from affinage.data.sources import RawRow, find, is_text
 from affinage.errors import InputError
 
 NOTHING = "\0"  # the stand-in where no row of the file has an answer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from affinage.data.records import Labelled, Record, Text
-from affinage.data.sections import into_sections
+from affinage.data.splits.sections import into_sections
 from affinage.data.targets import as_task, targets_of
 from affinage.device import machine
 from affinage.errors import InputError

@@ -264,7 +264,7 @@ def _index(kind: str, similarity: float) -> Index | None:
     if kind == "off":
         return None
     if kind == "minhash":
-        from affinage.data.near_duplicates import NearIndex
+        from affinage.data.duplicates.near_duplicates import NearIndex
 
         return NearIndex(similarity)
     if kind != "rouge":

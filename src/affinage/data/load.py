@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from affinage.data.layouts import UnknownLayoutError, recognise
+from affinage.data.layouts.known import UnknownLayoutError, recognise
 from affinage.data.ledger import BadRows, Drop
-from affinage.data.readers import read_source
+from affinage.data.reading.readers import read_source
+from affinage.data.reading.sources import DOCUMENTS, HUB, WORKBOOKS, RawRow, find, is_text, suffix_of
 from affinage.data.records import Record, Source
-from affinage.data.sources import DOCUMENTS, HUB, WORKBOOKS, RawRow, find, is_text, suffix_of
 from affinage.errors import InputError
 
 _LOOKED_AT = 100

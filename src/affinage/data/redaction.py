@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from affinage.data.numbers import is_card, is_iban, is_isbn10, is_nir
+from affinage.data.check_digits import is_card, is_iban, is_isbn10, is_nir
 from affinage.data.records import Chat, Labelled, Message, Pair, Preference, Prompt, Rated, Record, Text
 
 SECRETS = ("PRIVATE_KEY", "CREDENTIALS", "TOKEN", "API_KEY", "PASSWORD")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from affinage.data.records import Source, Text
-from affinage.data.rendering import Renderer
+from affinage.data.rendering.renderer import Renderer
 from affinage.evaluation.forgetting import general_records
 from affinage.evaluation.language import LanguageScores, score_language
 from affinage.inspection.findings import example

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from affinage.data.batches import Row
-    from affinage.data.rendering import Renderer
+    from affinage.data.rendering.renderer import Renderer
 
 SAMPLED_CHARACTERS = 10_000_000  # of text that checks character by character look at
 

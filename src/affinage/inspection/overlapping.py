@@ -11,7 +11,7 @@ from affinage.inspection.material import Material, contents
 
 def near_duplicates(material: Material) -> Iterator[Finding]:
     """Clusters of rows that say nearly the same."""
-    from affinage.data.near_duplicates import clusters
+    from affinage.data.duplicates.near_duplicates import clusters
 
     groups = clusters(material.texts)
     found = [material.sample[number] for group in groups for number in group]
@@ -32,7 +32,7 @@ def split_overlap(material: Material) -> Iterator[Finding]:
     """Validation and held-out rows that training rows hold too, word for word or nearly."""
     if not material.sides:
         return
-    from affinage.data.decontamination import overlap
+    from affinage.data.duplicates.decontamination import overlap
 
     kept = [*material.sides.get("validation", ()), *material.sides.get("held_out", ())]
     training = material.sides.get("train", [])

@@ -17,7 +17,7 @@ from affinage.inspection.overview import histogram
 
 if TYPE_CHECKING:
     from affinage.data.batches import Row
-    from affinage.data.rendering import Renderer
+    from affinage.data.rendering.renderer import Renderer
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 # What must not reach a terminal as it is: control codes, and marks that reorder or hide text.

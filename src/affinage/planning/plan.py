@@ -93,7 +93,11 @@ class Plan:
         share = 100 * facts.trainable_parameters / max(1, facts.parameters)
         about = "about " if facts.scale != 1 else ""
         rows = f"{about}{facts.train_rows:,} train + {facts.validation_rows:,} validation + {facts.held_out_rows:,} held out"
-        learned = f"{facts.learned_tokens:,} learned from" if facts.learned_tokens else _ASKED[facts.task].format(facts.classes)
+        learned = (
+            f"{facts.learned_tokens:,} learned from"
+            if facts.learned_tokens
+            else _ASKED[facts.task].format(facts.classes)
+        )
         unit = f"{self['batch_rows']} encodings" if _frozen(facts) else f"{self['batch_tokens']:,} tokens"
         moving = f"{facts.trainable_parameters:,} of {facts.parameters:,} weights move ({share:.3g} %)"
         place = f"{facts.machine.device} ({facts.machine.threads} threads)"

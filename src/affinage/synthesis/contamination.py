@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from affinage.data.decontamination import FEWEST, Benchmark, Hit, contaminated
+from affinage.data.duplicates.decontamination import FEWEST, Benchmark, Hit, contaminated
 from affinage.data.load import load_records
 from affinage.data.wording import answer_texts, prompt_text, whole_text
 from affinage.synthesis.filters import count_words

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from affinage.data.load import load_records
-from affinage.data.readers import read_source
+from affinage.data.reading.readers import read_source
+from affinage.data.reading.sources import HUB, RawRow, find
 from affinage.data.records import Chat, Message, Preference, Prompt, Rated, Record, Source, Text
-from affinage.data.sources import HUB, RawRow, find
 from affinage.errors import InputError
 from affinage.synthesis.passages import Reading
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from affinage.data.batches import Row
 from affinage.data.records import Chat
-from affinage.data.rendering import Renderer
+from affinage.data.rendering.renderer import Renderer
 
 MOST = 3  # examples
 

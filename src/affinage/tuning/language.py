@@ -10,10 +10,10 @@ from torch import nn
 
 from affinage.data.batches import Batches, Row
 from affinage.data.load import load_records
-from affinage.data.mixing import mix_times, replay_times, source_numbers
 from affinage.data.records import Chat, Message, Record, Text
-from affinage.data.rendering import Renderer
-from affinage.data.streaming import StreamedBatches
+from affinage.data.rendering.renderer import Renderer
+from affinage.data.streams.mixing import mix_times, replay_times, source_numbers
+from affinage.data.streams.streamed_batches import StreamedBatches
 from affinage.evaluation.comparison import Evaluation, compare_language
 from affinage.evaluation.forgetting import forgetting, general_records
 from affinage.evaluation.language import Floats, LanguageScores, score_language
@@ -204,7 +204,7 @@ def unigram_scores(train: Sequence[Row], held_out: Sequence[Row], vocabulary: in
 def sample_ids(renderer: Renderer, record: Any) -> list[int]:
     """What a sample starts from: the prompt of a chat, or the opening of a text."""
     if isinstance(record, Chat):
-        return renderer.prompt(record.prompt or (Message("user", ""),))
+        return renderer.prompt(record.prompt or (Message("user", ""),), record.tools)
     row = [int(token) for token in renderer.text(Text(text=record.text[:OPENING]))[0].tokens_T]
     return row[:-1] if row and row[-1] in renderer.stop_ids else row
 

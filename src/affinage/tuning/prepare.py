@@ -8,21 +8,22 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from affinage.data.batches import Row
-from affinage.data.decontamination import decontaminate
+from affinage.data.duplicates.decontamination import decontaminate
+from affinage.data.duplicates.near_duplicates import clusters, drop_near
 from affinage.data.labels import label_map, task_of
 from affinage.data.ledger import BadRows, Drop, Ledger
 from affinage.data.load import Loaded, load_records, nothing_left
-from affinage.data.near_duplicates import clusters, drop_near
+from affinage.data.reading.sources import find
 from affinage.data.records import Labelled, Record, Text, digest
-from affinage.data.rendering import Renderer
-from affinage.data.sections import into_sections
-from affinage.data.sources import find
-from affinage.data.splits import folds as make_folds
-from affinage.data.splits import split as make_split
-from affinage.data.streaming import RowStream, StreamedBatches
+from affinage.data.rendering.renderer import Renderer
+from affinage.data.splits.sections import into_sections
+from affinage.data.splits.split import folds as make_folds
+from affinage.data.splits.split import split as make_split
+from affinage.data.splits.units import make_units
+from affinage.data.streams.stream import RowStream
+from affinage.data.streams.streamed_batches import StreamedBatches
+from affinage.data.streams.token_cache import TokenCache
 from affinage.data.targets import NUMBER, REASONS, as_task, targets_of
-from affinage.data.token_cache import TokenCache
-from affinage.data.units import make_units
 from affinage.data.wording import whole_text
 from affinage.device import Machine, machine
 from affinage.errors import InputError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from affinage.data.records import Record
-from affinage.data.rendering import Renderer
+from affinage.data.rendering.renderer import Renderer
 from affinage.device import machine
 from affinage.evaluation.language import score_language
 from affinage.models.adapted import AdaptedModel

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import orjson
 
-from affinage.data.blocks import read_line
-from affinage.data.layouts import Layout, recognise
+from affinage.data.layouts.known import Layout, recognise
 from affinage.data.ledger import Drop
-from affinage.data.readers import read_source
+from affinage.data.reading.blocks import read_line
+from affinage.data.reading.readers import read_source
+from affinage.data.reading.sources import DOCUMENTS, HUB, Found, RawRow, find, suffix_of
 from affinage.data.records import Chat, Record, Text, digest
-from affinage.data.rendering import Renderer
-from affinage.data.sources import DOCUMENTS, HUB, Found, RawRow, find, suffix_of
-from affinage.data.spool import spool
-from affinage.data.streaming import Reserved, RowStream, StreamSource
-from affinage.data.token_cache import TokenCache
+from affinage.data.rendering.renderer import Renderer
+from affinage.data.streams.spool import spool
+from affinage.data.streams.stream import Reserved, RowStream, StreamSource
+from affinage.data.streams.token_cache import TokenCache
 from affinage.errors import InputError
 from affinage.recipe import Recipe
 

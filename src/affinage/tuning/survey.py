@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from affinage.data.batches import Row
-from affinage.data.decontamination import decontaminate
+from affinage.data.duplicates.decontamination import decontaminate
 from affinage.data.ledger import Ledger
 from affinage.data.records import Chat, Labelled, Pair, Preference, Prompt, Rated, Record, Text
-from affinage.data.rendering import Renderer
-from affinage.data.sections import into_sections
+from affinage.data.rendering.renderer import Renderer
+from affinage.data.splits.sections import into_sections
 from affinage.errors import InputError
 from affinage.inspection.checks import find
 from affinage.inspection.findings import Findings

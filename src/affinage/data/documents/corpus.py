@@ -134,7 +134,7 @@ def _drop_duplicates(corpus: Corpus) -> None:
 
 
 def _drop_near_duplicates(corpus: Corpus) -> None:
-    from affinage.data.near_duplicates import clusters
+    from affinage.data.duplicates.near_duplicates import clusters
 
     out: set[int] = set()
     for cluster in clusters([document.text for document in corpus.documents]):
