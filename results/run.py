@@ -79,7 +79,7 @@ def _kept(entry: Entry, commands: list[list[str]], test: dict[str, Any] | None) 
 
 
 def _slim(evaluation: dict[str, Any]) -> dict[str, Any]:
-    metrics = {name: pair for name, pair in evaluation.get("metrics", {}).items() if name != "confusion"}
+    metrics = {name: pair for name, pair in evaluation.get("metrics", {}).items() if name not in ("confusion", "labels", "points")}
     return {key: value for key, value in evaluation.items() if key not in ("run", "metrics")} | {"metrics": metrics}
 
 

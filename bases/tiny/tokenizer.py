@@ -43,10 +43,25 @@ ALPHABET = "".join(map(chr, range(33, 127))) + SPACE + "—–£°éèêëàâä
 #: What training looks at as one unit: a word, a digit, a run of punctuation; each with the space before it.
 UNITS = rf"'(?:s|t|re|ve|ll|d|m)(?!\p{{L}})|{SPACE}?\p{{L}}+|\p{{N}}|{SPACE}?[^\p{{L}}\p{{N}}{SPACE}\s]+|{SPACE}"
 
+#: ChatML. Functions stand in a turn of their own before all others, one JSON object a line; an answer's reasoning
+#: between ``<think>`` and ``</think>`` before what it says, its calls as JSON between ``<tool_call>`` and
+#: ``</tool_call>`` after it. These tags are ordinary text: no piece of the vocabulary is spent on them.
 CHAT_TEMPLATE = (
     "{{ bos_token }}"
+    "{% if tools %}{{ '<|im_start|>tools' }}"
+    "{% for tool in tools %}{{ '\\n' + (tool | tojson) }}{% endfor %}{{ '<|im_end|>\\n' }}{% endif %}"
     "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' }}"
+    "{% if message['reasoning_content'] %}"
+    "{{ '<think>\\n' + message['reasoning_content'] + '\\n</think>\\n\\n' }}"
+    "{% endif %}"
+    "{% if message['content'] %}{{ message['content'] }}{% endif %}"
+    "{% for call in message['tool_calls'] or [] %}"
+    "{{ '\\n' if message['content'] or not loop.first else '' }}"
+    "{{ '<tool_call>\\n' + ({'name': call['function']['name'], 'arguments': call['function']['arguments']} | tojson) }}"
+    "{{ '\\n</tool_call>' }}"
+    "{% endfor %}"
+    "{{ '<|im_end|>\\n' }}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )

@@ -28,7 +28,7 @@ class ObjectiveEntry:
 OBJECTIVE_TABLE: dict[str, ObjectiveEntry] = {
     "pretrain": ObjectiveEntry((Text,), True, "continue on raw text"),
     "sft": ObjectiveEntry((Chat,), True, "answer as in the data"),
-    "classify": ObjectiveEntry((Labelled,), False, "tell the labels apart"),
+    "classify": ObjectiveEntry((Labelled,), False, "tell labels apart, or foretell a number"),
 }
 
 

@@ -17,7 +17,10 @@ def test_general_text_is_bundled() -> None:
     assert str(records[0].source) == "affinage:general.jsonl:1"
     replayed = {record.id for record in general_records("replay")}
     assert replayed.isdisjoint(record.id for record in records)
-    assert len(replayed) == 20
+    assert len(replayed) == 13
+    watched = {record.id for record in general_records("watch")}
+    assert len(watched) == 7
+    assert watched.isdisjoint(replayed | {record.id for record in records})
 
 
 def test_difference_is_per_byte_and_paired() -> None:

@@ -18,6 +18,7 @@ from affinage.data.records import Source
 from affinage.errors import InputError
 
 SIZE = 4 * MIB
+_NEAR = 8192  # bytes in which the next line is looked for first
 # The front of a line that may be blank; the last byte begins a byte-order mark.
 _BLANK = re.compile(rb"\n[\s\xef]")
 
@@ -78,11 +79,13 @@ def read_line(uri: str, offset: int) -> tuple[RawRow | Drop, int]:
     """
     total = os.path.getsize(uri)
     for first, last in ((min(offset + 1, total), total), (0, total)):
-        for start in range(first, last, CHUNK):
-            for place, line in _lines(Block(uri, start, min(start + CHUNK, last))):
+        start, step = first, _NEAR
+        while start < last:
+            for place, line in _lines(Block(uri, start, min(start + step, last))):
                 if line is None or (line and not line.isspace()):
                     size = LONGEST_LINE if line is None else len(line) + 1
                     return parse_line(line, Source(uri, f"byte {place}")), size
+            start, step = start + step, min(2 * step, CHUNK)
     raise InputError(f"{uri}: no rows", fix="check that the file was written completely")
 
 
