@@ -45,7 +45,9 @@ class HeadSettings(Settings):
     task: Literal["single", "multi", "number"] | None = setting(
         None, "What a row's label is: one of the labels, any of them, or a number. Derived from the labels."
     )
-    calibrate: bool = setting(True, "Fit temperature, thresholds and intervals on validation rows, so that answers mean what they say.")
+    calibrate: bool = setting(
+        True, "Fit temperature, thresholds and intervals on validation rows, so that answers mean what they say."
+    )
 
 
 class Recipe(Settings):

@@ -55,8 +55,9 @@ def choose_objective(recipe: Recipe, kind: type[Record]) -> str:
 _UNEATEN: dict[type[Record], tuple[str, str]] = {  # what the rows hold, and what can be learned from them all the same
     Preference: (
         "preferences (answers that were chosen, rejected or ranked)",
-        "to learn from the best answers (sft), name their columns: --set columns.prompt=prompt --set "
-        "columns.response=chosen, or, where `chosen` holds the prompt too, --set columns.messages=chosen",
+        "where the best answers have a column of their own (here called chosen), they can be learned from (sft): --set "
+        "columns.prompt=prompt --set columns.response=chosen, or, where it holds the prompt too, --set "
+        "columns.messages=chosen",
     ),
     Rated: (
         "rated answers (a thumb or a score for each)",

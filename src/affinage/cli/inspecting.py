@@ -38,10 +38,13 @@ def print_data(material: Material, counted: TokenStatistics | None, console: Con
         console.print(f"  {safe(line)}")
     if counted is None:
         return
+    learned = f"{counted.learned:,} learned from ({100 * counted.learned_share:.1f} %)"
+    if material.kind == "labelled":
+        learned = "of each row the label is learned"
     console.print(
         f"  under the tokenizer of {safe(material.recipe.model)}: rows of {counted.min:,} to {counted.max:,} tokens"
         f" (median {counted.median:,.0f}, 95 % up to {counted.p95:,.0f}); {counted.total:,} in all,"
-        f" {counted.learned:,} learned from ({100 * counted.learned_share:.1f} %);"
+        f" {learned};"
         f" {100 * counted.above_context_share:.1f} % above the context of {counted.context:,}"
     )
     extra = [f"{counted.tokens_per_byte:.2f} tokens a byte" if counted.tokens_per_byte is not None else ""]

@@ -62,6 +62,7 @@ def load_records(
     bad_rows: BadRows = "error",
     label_separator: str | None = None,
     redact: bool = False,
+    refused: list[InputError] | None = None,
 ) -> Loaded:
     """Every record of `uris`, all of one kind; empty rows and exact duplicates (first kept) are dropped and counted.
 
@@ -70,9 +71,12 @@ def load_records(
         bad_rows: `"error"` stops at the first damaged row, `"drop"` counts it under its reason.
         label_separator: what stands between several labels in one cell of text.
         redact: put placeholders in the place of personal data and secrets, before duplicates are looked for.
+        refused: takes the errors of files that cannot be read, which are then passed over; without it the first of
+            them is raised.
 
     Raises:
-        InputError: nothing readable, a damaged row, an unknown layout, several kinds of records, or no record left.
+        InputError: nothing readable, a damaged row, an unknown layout, several kinds of records, or no record left
+            (without a file that was passed over).
     """
     found = find(uris)
     loaded = Loaded(notes=found.notes)
@@ -80,10 +84,10 @@ def load_records(
     taker = _Taker(loaded, bad_rows, redact)
     documents: list[str] = []
     with _collector_paused():
-        taker.take(_rows(found.uris, reading, documents, loaded))
+        taker.take(_rows(found.uris, reading, documents, loaded, refused))
     if documents:  # together, for what they share is taken out of all of them
         taker.take(_texts(documents, loaded))
-    if not loaded.records:
+    if not loaded.records and not refused:
         raise nothing_left(found.uris, loaded.drops)
     return loaded
 
@@ -132,23 +136,34 @@ class _Taker:
                 self._kind = item.kind
 
 
-def _rows(uris: Sequence[str], reading: Reading, documents: list[str], loaded: Loaded) -> Iterator[Record | Drop]:
+def _rows(
+    uris: Sequence[str], reading: Reading, documents: list[str], loaded: Loaded, refused: list[InputError] | None
+) -> Iterator[Record | Drop]:
     """Records and drops of all files in order, but of documents, which are put into `documents`."""
     for uri in uris:
         if _is(uri, DOCUMENTS):
             documents.append(uri)
             continue
         try:
-            source = open_records(uri, reading, loaded.notes)
-        except UnknownLayoutError:
-            if not _is(uri, WORKBOOKS) or reading.columns:
+            yield from _rows_of(uri, reading, documents, loaded)
+        except InputError as error:
+            if refused is None:
                 raise
-            loaded.notes.append(f"{uri}: no table of a known layout, read as a document")
-            documents.append(uri)
-            continue
-        if source.layout:
-            loaded.layouts[uri] = source.layout
-        yield from source.records
+            refused.append(error)
+
+
+def _rows_of(uri: str, reading: Reading, documents: list[str], loaded: Loaded) -> Iterator[Record | Drop]:
+    try:
+        source = open_records(uri, reading, loaded.notes)
+    except UnknownLayoutError:
+        if not _is(uri, WORKBOOKS) or reading.columns:
+            raise
+        loaded.notes.append(f"{uri}: no table of a known layout, read as a document")
+        documents.append(uri)
+        return
+    if source.layout:
+        loaded.layouts[uri] = source.layout
+    yield from source.records
 
 
 def _is(uri: str, suffixes: Sequence[str]) -> bool:

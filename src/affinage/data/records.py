@@ -161,14 +161,16 @@ class Labelled(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt(Record):
-    """Something to answer, with an optional reference answer."""
+    """Something to answer, with the functions that the answer may call and an optional reference answer."""
 
     kind: ClassVar[str] = "prompt"
     messages: tuple[Message, ...]
     reference: str | None = None
+    tools: tuple[str, ...] = ()
 
     def content(self) -> Mapping[str, Any]:
-        return {"messages": [m.says() for m in self.messages], "reference": self.reference}
+        tools = {"tools": list(self.tools)} if self.tools else {}
+        return {"messages": [m.says() for m in self.messages], "reference": self.reference, **tools}
 
     @property
     def split_key(self) -> str:

@@ -295,12 +295,11 @@ def map_texts(record: AnyRecord, change: Change) -> AnyRecord:
     new: Record
     if isinstance(record, Text | Labelled):
         new = replace(record, text=change(record.text))
-    elif isinstance(record, Chat):
+    elif isinstance(record, Chat | Prompt):
         tools = tuple(_map_json(tool, change) for tool in record.tools)
         new = replace(record, messages=_map_turns(record.messages, change), tools=tools)
-    elif isinstance(record, Prompt):
-        reference = None if record.reference is None else change(record.reference)
-        new = replace(record, messages=_map_turns(record.messages, change), reference=reference)
+        if isinstance(new, Prompt) and new.reference is not None:
+            new = replace(new, reference=change(new.reference))
     elif isinstance(record, Preference):
         completions = _map_turns(record.completions, change)
         new = replace(record, messages=_map_turns(record.messages, change), completions=completions)

@@ -25,13 +25,13 @@ def answer_texts(record: Record) -> list[str]:
     """What is answered: the turns after the prompt, the reference, the completions, or the passages."""
     match record:
         case Chat():
-            return [said for message in record.messages[len(record.prompt) :] if (said := message.content)]
+            return [text for message in record.messages[len(record.prompt) :] if (text := said(message))]
         case Prompt():
             return [record.reference] if record.reference else []
         case Preference():
-            return [completion.content for completion in record.completions]
+            return [said(completion) for completion in record.completions]
         case Rated():
-            return [record.completion.content]
+            return [said(record.completion)]
         case Pair():
             return [record.passage]
     return []
@@ -42,5 +42,10 @@ def whole_text(record: Record) -> str:
     return "\n".join([prompt_text(record), *answer_texts(record)])
 
 
+def said(turn: Message) -> str:
+    """The content of a turn, then each of its calls as `name(arguments)`."""
+    return "\n".join([*([turn.content] if turn.content else []), *(f"{c.name}({c.arguments})" for c in turn.calls)])
+
+
 def _joined(messages: Iterable[Message]) -> str:
-    return "\n".join(message.content for message in messages if message.role != "system")
+    return "\n".join(said(message) for message in messages if message.role != "system")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from affinage.data.records import Chat, Labelled, Record, Text, normalised
+from affinage.data.records import Chat, Labelled, Pair, Record, Text, normalised
+from affinage.inspection.endings import ITEM
 from affinage.inspection.findings import Finding, examples
 from affinage.inspection.material import Material
 
@@ -44,7 +45,7 @@ def echoed_answers(material: Material) -> Iterator[Finding]:
         asked = normalised(chat.prompt[-1].content) if chat.prompt else ""
         if answer and answer == asked:
             whole.append(chat)
-        elif len(answer.split()) >= _ECHO_WORDS and answer in asked:
+        elif len(answer.split()) >= _ECHO_WORDS and answer in asked and not _chosen(chat):
             part.append(chat)
     if whole:
         message = f"rows whose answer is the prompt over again: {len(whole):,} of {len(material.chats):,}"
@@ -54,6 +55,13 @@ def echoed_answers(material: Material) -> Iterator[Finding]:
         message = f"rows whose answer stands word for word in the prompt: {len(part):,} of {len(material.chats):,}"
         fix = "fine for extraction; else the prompt gives the answer away"
         yield Finding("answer-in-prompt", "note", message, len(part), examples(chat.source for chat in part), fix)
+
+
+def _chosen(chat: Chat) -> bool:
+    """Whether each line of the answer is a marked line of the prompt, such as `B. Lyon`: a choice among those offered."""
+    offered = {line.strip() for line in chat.prompt[-1].content.splitlines()}
+    said = [line.strip() for line in chat.reference.splitlines()]
+    return all(line in offered and ITEM.match(line) for line in said)
 
 
 def short_texts(material: Material) -> Iterator[Finding]:
@@ -90,7 +98,7 @@ def shared_prompts(material: Material) -> Iterator[Finding]:
         by_key[record.split_key].append(record)
     found = [record for records in by_key.values() if len(records) > 1 for record in records]
     if found:
-        what = "prompt" if material.chats else "text"
+        what = "text" if isinstance(found[0], Text | Labelled) else "query" if isinstance(found[0], Pair) else "prompt"
         message = f"rows that share their {what} with another, but for case and spaces: {len(found):,}"
         fix = "nothing to do: the split keeps such rows on one side, so that held-out rows stay unseen"
         yield Finding("shared-text", "note", message, len(found), examples(record.source for record in found), fix)

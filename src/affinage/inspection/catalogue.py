@@ -202,7 +202,8 @@ _ENTRIES = (
           "They count as evidence more than once, and on two sides of the split they leak.",
           "Nothing to do: the split keeps them on one side. `--set near_duplicates=drop` leaves all but the first out."),
     Entry("split-overlap", "warning", SIDES, "Held-out rows that training rows hold too, word for word or nearly.",
-          "The reported figure then measures memory.", "`--set near_duplicates=join` (the default) keeps them together."),
+          "The reported figure then measures memory.", "`--set near_duplicates=join` (the default) keeps copies together; rows made from one document or customer "
+          "need `--set columns.group=COLUMN`, and `--set near_duplicates=drop` keeps the first alone."),
 )  # fmt: skip
 
 CATALOGUE: dict[str, Entry] = {entry.code: entry for entry in _ENTRIES}

@@ -7,11 +7,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from affinage.data.records import Chat, Labelled, Pair, Record, Source
+from affinage.inspection.catalogue import Severity
 from affinage.inspection.findings import NAMED, Finding, example, examples
 from affinage.inspection.material import Material, contents
 from affinage.inspection.overview import languages
 
-_NULLS = frozenset({"nan", "none", "null", "nil", "nat", "n/a", "#n/a", "<na>", "<null>", "undefined", "(null)", "\\n"})
+_NULLS = frozenset({"nan", "null", "nil", "nat", "n/a", "#n/a", "<na>", "<null>", "undefined", "(null)", "\\n"})
+_WRITTEN = "None"  # as a program writes it; people write "none"
+_FEW = 0.01  # share of rows up to which an answer of that name may well be meant
 _SECOND = 0.05  # share of rows in another than the most frequent language
 _AROUND = 20  # characters shown on each side of what was redacted
 _GRAVE = frozenset({"IBAN", "CARD", "NIR", "SSN"})
@@ -27,7 +30,8 @@ def nulls(material: Material) -> Iterator[Finding]:
         message = f"rows in which a missing value became text ({words}): {len(found):,} of {len(material.records):,}"
         places = tuple(example(record.source, found=said) for record, said in found[:NAMED])
         fix = "leave such cells empty where the table is written"
-        yield Finding("null-as-text", "warning", message, len(found), places, fix)
+        severity: Severity = "warning" if len(found) > _FEW * len(material.records) else "note"
+        yield Finding("null-as-text", severity, message, len(found), places, fix)
 
 
 def _null(record: Record) -> str | None:
@@ -37,7 +41,11 @@ def _null(record: Record) -> str | None:
         texts: Iterable[str] = (record.query, record.passage)
     else:
         texts = contents(record) if not isinstance(record, Chat) else (turn.content for turn in record.messages)
-    return next((text for text in texts if len(text) < 12 and text.strip().casefold() in _NULLS), None)
+    return next((text for text in texts if len(text) < 12 and _names_nothing(text.strip())), None)
+
+
+def _names_nothing(word: str) -> bool:
+    return word == _WRITTEN or word.casefold() in _NULLS
 
 
 def sensitive(material: Material) -> Iterator[Finding]:

@@ -104,7 +104,10 @@ def too_long(material: Material) -> Iterator[Finding]:
     fate = {"error": "", "drop": " (left out, counted)", "truncate": " (cut at the end, counted)"}[wish]
     fix = "a model with a longer context, or shorter rows"
     if wish == "error":
-        fix = f"--set context={longest} if the model allows it, --set too_long=truncate, or --set too_long=drop"
+        longer = f"--set context={longest}, "
+        if material.model_context is not None and longest > material.model_context:
+            longer = f"a model with a longer context (this one takes {material.model_context:,} tokens), "
+        fix = f"{longer}--set too_long=truncate (the end is lost), or --set too_long=drop"
     message = f"rows longer than the context of {context:,} tokens: {len(found):,} of {total:,}{fate}"
     severity = material.blocking if wish == "error" else "warning"
     yield Finding("too-long", severity, message, len(found), tuple(found[:NAMED]), fix)

@@ -14,7 +14,7 @@ from affinage.inspection.material import Material, answer
 _LONG = 120  # characters; shorter answers are often no sentences
 _LINE = 40  # characters of a last line that is running text
 _SENTENCES = re.compile(r"[.!?…。！？][\"'”»)\]]*\s")
-_ITEM = re.compile(r"\s*(?:[-*•#|>–]|\d{1,3}[.)])")
+ITEM = re.compile(r"\s*(?:[-*•#|>–]|\(?(?:\d{1,3}|[^\W\d_]|[IVX]{1,5})[.)]\s)")  # a line of a list
 _LAST_WORD = re.compile(r"([^\W\d_]+(?:['’][^\W\d_]*)?)$")
 _OPENING = (
     "a an the of to and or but nor with for from by in on at as is are was were be been that which who whose than "
@@ -76,7 +76,7 @@ def is_cut(text: str) -> bool:
     word = _LAST_WORD.search(last[-40:])
     if word and word[1].casefold() in _OPEN_WORDS and word[1] == word[1].lower():
         return True
-    if _ITEM.match(last) or len(_SENTENCES.findall(text)) < 2:
+    if ITEM.match(last) or len(_SENTENCES.findall(text)) < 2:
         return False
     return last.endswith(",") or (word is not None and len(last) - _last_stop(last) >= _LINE // 2)
 

@@ -37,6 +37,7 @@ class Material:
         redactions: kind -> placeholders put in.
         removed: reason -> what was taken out of documents.
         model_folder: where the model lies, None for one on the hub.
+        model_context: tokens that the model takes at most, None where it is not known.
     """
 
     recipe: Recipe
@@ -56,6 +57,7 @@ class Material:
     redactions: dict[str, int] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)
     model_folder: Path | None = None
+    model_context: int | None = None
 
     @property
     def kind(self) -> str | None:

@@ -17,11 +17,12 @@ def near_duplicates(material: Material) -> Iterator[Finding]:
     found = [material.sample[number] for group in groups for number in group]
     if found:
         message = (
-            f"rows that say nearly the same as another: {len(found):,} in {len(groups):,} groups{material.sampled}"
+            f"rows that say nearly the same as another: {len(found):,} in {len(groups):,}"
+            f" group{'s' * (len(groups) > 1)}{material.sampled}"
         )
         kept = {
-            "join": "the split keeps a few such rows on one side, large groups (forms that are filled in) it does not; "
-            "--set near_duplicates=drop keeps the first alone",
+            "join": "the split keeps the rows of a small group on one side, those of a large one (a form that is filled "
+            "in) it does not; --set near_duplicates=drop keeps the first of each group alone",
             "keep": "--set near_duplicates=join keeps them on one side of the split",
             "drop": "",
         }[material.recipe.near_duplicates]
@@ -46,7 +47,11 @@ def split_overlap(material: Material) -> Iterator[Finding]:
         message = f"held-out rows that training rows hold too, or nearly: {len(meetings):,} of {len(others):,}"
         if len(looked_at) < len(training):
             message += f" (against a sample of {len(looked_at):,} of {len(training):,} training rows)"
-        fix = "--set near_duplicates=join keeps such rows on one side"
+        fix = "--set columns.group=COLUMN keeps rows of one document or customer on one side"
+        if material.recipe.near_duplicates != "drop":
+            fix += "; --set near_duplicates=drop keeps the first of such rows alone"
+        if material.recipe.near_duplicates == "keep":
+            fix = "--set near_duplicates=join keeps such rows on one side"
         places = tuple(
             example(others[held].source, detail=f"in the training row {train[place].source}")
             for held, place in sorted(meetings.items())[:NAMED]

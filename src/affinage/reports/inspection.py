@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,10 @@ def write_inspection(path: Path, found: Mapping[str, Any]) -> Path:
     Raises:
         RunError: the page cannot be written.
     """
-    write_text(path, render_inspection(found))
+    page = render_inspection(found)
+    with contextlib.suppress(OSError):  # what is in the way is told by the writing
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, page)
     return path
 
 
@@ -68,7 +72,8 @@ def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [("base", str(found["model"])), ("objective", str(found["objective"] or "none"))]
     if tokens:
         learned = 100 * tokens["learned"] / max(1, tokens["total"])
-        facts += [("tokens", f"{tokens['total']:,}"), ("learned from", f"{tokens['learned']:,} ({learned:.1f} %)")]
+        what = "the labels" if found["kind"] == "labelled" else f"{tokens['learned']:,} ({learned:.1f} %)"
+        facts += [("tokens", f"{tokens['total']:,}"), ("learned from", what)]
         facts.append(("above the context", f"{100 * tokens['above_context_share']:.1f} % of {tokens['context']:,}"))
     if found.get("distance"):
         facts.append(("for this base", found["distance"]["verdict"]))

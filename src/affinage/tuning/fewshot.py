@@ -35,5 +35,5 @@ def few_shot_rows(
 
 def _with_examples(record: Chat, examples: Sequence[Chat]) -> Chat:
     system = [message for message in record.messages[:1] if message.role == "system"]
-    shown = [replace(m, learn=False) for chat in examples for m in chat.messages if m.role in ("user", "assistant")]
+    shown = [replace(m, learn=False) for chat in examples for m in chat.messages if m.role != "system"]
     return replace(record, messages=(*system, *shown, *record.messages[len(system) :]))

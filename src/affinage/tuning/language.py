@@ -14,6 +14,7 @@ from affinage.data.records import Chat, Message, Record, Text
 from affinage.data.rendering.renderer import Renderer
 from affinage.data.streams.mixing import mix_times, replay_times, source_numbers
 from affinage.data.streams.streamed_batches import StreamedBatches
+from affinage.data.wording import said
 from affinage.evaluation.comparison import Evaluation, compare_language
 from affinage.evaluation.forgetting import forgetting, general_records
 from affinage.evaluation.language import Floats, LanguageScores, score_language
@@ -211,11 +212,13 @@ def sample_ids(renderer: Renderer, record: Any) -> list[int]:
 
 def _shown_prompt(record: Any) -> str:
     return (
-        "\n".join(f"{m.role}: {m.content}" for m in record.prompt)
+        "\n".join(f"{turn.role}: {said(turn)}" for turn in record.prompt)
         if isinstance(record, Chat)
         else record.text[:OPENING]
     )
 
 
 def _shown_reference(record: Any) -> str:
-    return record.reference if isinstance(record, Chat) else record.text[OPENING : 2 * OPENING]
+    if isinstance(record, Chat):
+        return "\n".join(said(turn) for turn in record.messages[len(record.prompt) :][:1])
+    return str(record.text[OPENING : 2 * OPENING])

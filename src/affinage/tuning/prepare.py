@@ -125,8 +125,10 @@ class Prepared:
         return digest([record.id for record in self.records])
 
 
-def load_data(recipe: Recipe, *, bad_rows: BadRows | None = None) -> Loaded:
-    """The recipe's own data, read as the recipe says.
+def load_data(
+    recipe: Recipe, *, bad_rows: BadRows | None = None, refused: list[InputError] | None = None
+) -> Loaded:
+    """The recipe's own data, read as the recipe says; errors of whole files go to `refused`, where it is given.
 
     Raises:
         InputError: as `load_records`.
@@ -137,6 +139,7 @@ def load_data(recipe: Recipe, *, bad_rows: BadRows | None = None) -> Loaded:
         bad_rows=bad_rows or recipe.bad_rows,
         label_separator=recipe.label_separator,
         redact=recipe.redact,
+        refused=refused,
     )
 
 

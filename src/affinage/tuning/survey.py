@@ -30,7 +30,7 @@ def survey(recipe: Recipe) -> Material:
     """What the checks of `inspection` look at.
 
     A recipe that `tune` takes is surveyed by its own preparation. One that it refuses is read on leniently: damaged and
-    too long rows aside, without a model where there is none.
+    too long rows and unreadable files aside, without a model where there is none.
     """
     try:
         return of_prepared(prepare(recipe))
@@ -59,6 +59,7 @@ def of_prepared(prepared: Prepared) -> Material:
         redactions=prepared.redactions,
         removed=prepared.removed,
         model_folder=_folder(prepared.base),
+        model_context=prepared.base.context,
     )
 
 
@@ -82,14 +83,15 @@ def _folder(base: Base) -> Path | None:
 def _read(material: Material) -> None:
     recipe = material.recipe
     try:
-        loaded = load_data(recipe, bad_rows="drop")
+        loaded = load_data(recipe, bad_rows="drop", refused=material.problems)
         material.records, material.drops = loaded.records, loaded.drops
         material.layouts, material.notes = loaded.layouts, loaded.notes
         material.removed, material.redactions = loaded.removed, loaded.redactions
         if recipe.decontaminate:
             material.records, gone = decontaminate(material.records, recipe.decontaminate)
             material.drops = [*material.drops, *gone]
-        material.objective = choose_objective(recipe, type(loaded.records[0]))
+        if loaded.records:
+            material.objective = choose_objective(recipe, type(loaded.records[0]))
     except InputError as error:
         material.problems.append(error)
     texts = [record for record in material.records if isinstance(record, Text)]
@@ -155,7 +157,7 @@ def _renderer(material: Material) -> Renderer | None:
     except InputError as error:
         material.problems.append(error)
         return None
-    material.model_folder = _folder(base)
+    material.model_folder, material.model_context = _folder(base), base.context
     if material.objective is not None:
         language = OBJECTIVE_TABLE[material.objective].language
         try:

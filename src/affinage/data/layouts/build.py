@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -98,8 +98,8 @@ def conversation(
             raise BadRowError("empty-response", "no assistant turn")
         return Chat(messages=tuple(turns), tools=tools, source=source)
     if turns[-1].role == "assistant":
-        return Prompt(messages=tuple(turns[:-1]), reference=turns[-1].content, source=source)
-    return Prompt(messages=tuple(turns), source=source)
+        return Prompt(messages=tuple(turns[:-1]), reference=turns[-1].content, tools=tools, source=source)
+    return Prompt(messages=tuple(turns), tools=tools, source=source)
 
 
 def make_chat(
@@ -165,11 +165,11 @@ def make_text(column: str, values: Values, source: Source) -> Record:
     return Text(text=col.said(col.text_of(values, column), "empty-text", column), source=source)
 
 
-def make_prompt(asked: Asked, reference: str | None, values: Values, source: Source) -> Record:
+def make_prompt(asked: Asked, reference: str | None, tools: str | None, values: Values, source: Source) -> Record:
     """A prompt without an answer to learn from, perhaps with a reference to check one by."""
-    prompt = conversation(asked.turns(values), source, answered=False)
+    prompt = conversation(asked.turns(values), source, answered=False, tools=_tools(values, tools))
     told = _reference(values, reference) if reference else ""
-    return Prompt(messages=prompt.messages, reference=told or getattr(prompt, "reference", None), source=source)
+    return replace(prompt, reference=told) if told and isinstance(prompt, Prompt) else prompt
 
 
 def _reference(values: Values, column: str) -> str:

@@ -35,10 +35,9 @@ def chat_layout(column: str, head: Head) -> Layout:
     last = {_last_role(row.get(column), column) for row in head.rows}
     answered = "assistant" in last or not {"user", "tool"} & last
     kind = "chats" if answered else "prompts (no chat ends with an answer)"
-    tools = tools if answered else None  # nothing is learned of calls without an answer
     beside = (f", system turn from `{system}`" if system else "") + (f", functions from `{tools}`" if tools else "")
     make = partial(build.make_chat, column, system, tools, answered)
-    return Layout("chat", f"{kind} from `{column}`{beside}", make, adds=SPOKEN if answered else SPOKEN - {"tools"})
+    return Layout("chat", f"{kind} from `{column}`{beside}", make, adds=SPOKEN)
 
 
 def _last_role(value: Any, column: str) -> str:
@@ -171,13 +170,13 @@ def text_layout(column: str) -> Layout:
 def prompt(head: Head) -> Layout | None:
     """A prompt without an answer."""
     asked = asked_in(head, ("prompt", "instruction"))
-    return prompt_layout(asked, head.first(col.REFERENCES)) if asked else None
+    return prompt_layout(asked, head.first(col.REFERENCES), head) if asked else None
 
 
-def prompt_layout(asked: Asked, reference: str | None) -> Layout:
+def prompt_layout(asked: Asked, reference: str | None, head: Head) -> Layout:
     """What is asked, with a reference answer to check by."""
-    beside = (f", system turn from `{asked.system}`" if asked.system else "") + (
-        f", reference `{reference}`" if reference else ""
-    )
-    make = partial(build.make_prompt, asked, reference)
-    return Layout("prompt", f"prompt {asked.shown}, without answers{beside}", make, adds=frozenset({"system"}))
+    tools = head.role("tools", col.TOOLS)
+    parts = {"system turn from": asked.system, "functions from": tools, "reference": reference}
+    beside = "".join(f", {what} `{column}`" for what, column in parts.items() if column)
+    make = partial(build.make_prompt, asked, reference, tools)
+    return Layout("prompt", f"prompt {asked.shown}, without answers{beside}", make, adds=SPOKEN)

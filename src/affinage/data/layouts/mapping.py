@@ -118,7 +118,7 @@ def _asked(one: Mapping[str, str], head: Head) -> Layout | None:
     asked = Asked(main, system=system)
     if "response" in one:
         return find.pair_layout("prompt/response", asked, one["response"], head)
-    return find.prompt_layout(asked, one.get("reference"))
+    return find.prompt_layout(asked, one.get("reference"), head)
 
 
 def _preference(core: Mapping[str, str], one: Mapping[str, str], head: Head) -> Layout:
