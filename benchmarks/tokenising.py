@@ -30,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent / "src" / "affinage" / "examples" / "instructions.jsonl"
 SYSTEMS = ("affinage", "datasets.map, no weights", "datasets.map, weights")
 PROCESSES = 2
+SMALL_STEPS = ("batch_tokens=2048", "micro_tokens=1024")  # so that activations do not hide what the data take
 
 
 def main() -> None:
@@ -42,13 +43,14 @@ def main() -> None:
         found = (_large if asked.large else _speed)(Path(folder), asked)
     if asked.out:
         asked.out.mkdir(parents=True, exist_ok=True)
-        name = "streaming.json" if asked.large else "tokenising.json"
-        (asked.out / name).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        name = "streaming" if asked.large else f"tokenising-{asked.data.stem}" if asked.data else "tokenising"
+        (asked.out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare tokenising and rendering with datasets.map.")
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--data", type=Path, help="JSON lines with `prompt` and `response`, instead of made rows")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--tokenizer", default=str(HERE.parent / "src" / "affinage" / "models" / "tiny"))
     parser.add_argument("--large", type=int, default=0, metavar="ROWS", help="memory and first step on so many rows")
@@ -59,7 +61,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def write_rows(path: Path, rows: int) -> int:
-    """Different instructions in the words of the examples; bytes written."""
+    """Different instructions in the words of the examples (a small vocabulary, which flatters any memo of words); bytes
+    written."""
     known = [json.loads(line) for line in EXAMPLES.read_text(encoding="utf-8").splitlines()]
     sentences = [part for row in known for part in row["prompt"].split(". ") if len(part) > 20]
     rng = random.Random(0)
@@ -73,7 +76,12 @@ def write_rows(path: Path, rows: int) -> int:
 
 def _speed(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     path = folder / "rows.jsonl"
-    size = write_rows(path, asked.rows)
+    if asked.data:
+        path.write_bytes(asked.data.read_bytes())
+        asked.rows = path.read_bytes().count(b"\n")
+    else:
+        write_rows(path, asked.rows)
+    size = path.stat().st_size
     runs: dict[str, list[dict[str, float]]] = {system: [] for system in SYSTEMS}
     for repetition in range(asked.repetitions):
         turn = repetition % len(SYSTEMS)
@@ -187,7 +195,7 @@ def _large(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
         size = write_rows(path, rows)
         out = folder / f"run-{rows}"
         command = [sys.executable, "-m", "affinage", "tune", str(path), "--out", str(out), "--json"]
-        for setting in ("steps=20", "stream=true", "samples=0", "held_out=100", "validation=50"):
+        for setting in ("steps=20", "stream=true", "samples=0", "held_out=100", "validation=50", *SMALL_STEPS):
             command += ["--set", setting]
         began = time.time()
         done = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""How much the derived learning rate costs against a third and three times of it: `rates.py NAME... [--data FOLDER]`.
+"""How much the derived learning rate costs against a third and three times of it: `rates.py [NAME...] [--data FOLDER]`.
 
 Each rate is one `affinage tune` of a run of runs.yaml; the regret is the held-out loss of the derived rate above the best
 of the three.
@@ -6,13 +6,12 @@ of the three.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from dataclasses import replace
 from typing import Any
 
-from commands import HERE, Entry, entries
+from commands import HERE, Entry, chosen, entries, parser
 from run import ROOT, call
 
 FACTORS = {"third": 1 / 3, "derived": 1.0, "triple": 3.0}
@@ -21,15 +20,12 @@ KEPT = HERE / "rates.json"
 
 def main() -> None:
     """Measure, print a table, keep the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="+", help="runs of runs.yaml")
-    parser.add_argument("--data", default="../shared", help="folder of real data, as seen from the repository's root")
-    parser.add_argument("--steps", type=int, help="optimizer steps, where not those of runs.yaml")
-    asked = parser.parse_args()
-    known = {entry.name: entry for entry in entries()}
+    options = parser(__doc__, "runs of runs.yaml")
+    options.add_argument("--steps", type=int, help="optimizer steps, where not those of runs.yaml")
+    asked = options.parse_args()
     found = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
-    for name in asked.names:
-        found[name] = _sweep(_shortened(known[name], asked.steps), asked.data)
+    for entry in chosen(asked.names, {entry.name: entry for entry in entries()}):
+        found[entry.name] = _sweep(_shortened(entry, asked.steps), asked.data)
         KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print("| run | steps | rate | loss at a third | derived | triple | regret |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from affinage.data.batches import Row
+from affinage.data.layouts.prompts import Asked, prompt_of, several
 from affinage.data.ledger import Drop
-from affinage.data.records import Labelled, Message, Source, Text
+from affinage.data.records import Labelled, Source, Text
 from affinage.data.rendering.encoding import Encoder
 from affinage.data.rendering.renderer import Renderer
 from affinage.device import Machine, machine, seed_everything
@@ -32,7 +33,6 @@ from affinage.runs import open_run
 from affinage.tuning.prepare import make_renderer
 
 BUDGET = 8192  # padded tokens of one forward pass
-Prompt = str | Sequence[Message | dict[str, str]]
 
 
 def load(
@@ -102,11 +102,12 @@ class Adapted:
         """The labels, in the order of `probabilities`; empty without a head, or with one that says numbers."""
         return self._head.labels if CLASSIFIER in self.model.heads else []
 
-    def generate(self, prompts: str | Sequence[Prompt], *, raw: bool | None = None, **sampling: Any) -> list[str]:
+    def generate(self, prompts: Asked | Sequence[Asked], *, raw: bool | None = None, **sampling: Any) -> list[str]:
         """One answer for each prompt.
 
         Args:
-            prompts: a text, several, conversations (lists of `{"role", "content"}`), or one conversation.
+            prompts: one or several, each a text, a conversation (a list of turns such as `{"role", "content"}`), or
+                `{"messages": turns, "tools": functions}` where the answer may call functions.
             raw: continue the text as it is, without a chat template; the model's own habit when unset.
             sampling: `max_tokens, temperature, top_p, top_k, stop, seed` (greedy unless a temperature is given).
 
@@ -115,10 +116,10 @@ class Adapted:
         """
         raw = not self.talks if raw is None else raw
         chosen = make_sampling(sampling)
-        ids = [self._prompt_ids(prompt, raw) for prompt in _several(prompts)]
+        ids = [self._prompt_ids(prompt, raw) for prompt in several(prompts)]
         return [self._answer(done, raw) for done in self._generator(raw).generate(ids, chosen)]
 
-    def stream(self, prompt: Prompt, *, raw: bool | None = None, **sampling: Any) -> Generator[str, None, Completion]:
+    def stream(self, prompt: Asked, *, raw: bool | None = None, **sampling: Any) -> Generator[str, None, Completion]:
         """The pieces of one answer as they come; arguments and errors as `generate`."""
         raw = not self.talks if raw is None else raw
         return self._generator(raw).stream(self._prompt_ids(prompt, raw), make_sampling(sampling))
@@ -199,7 +200,7 @@ class Adapted:
         found = {row.record_id: row for row in rows}
         return [found.get(record.id) for record in records], drops
 
-    def refused(self, prompt: Prompt) -> str:
+    def refused(self, prompt: Asked) -> str:
         """Why `generate` would refuse this prompt; empty when it would not."""
         try:
             ids, room = self._prompt_ids(prompt, not self.talks), self._generator(not self.talks).context
@@ -226,10 +227,10 @@ class Adapted:
             raise InputError(f"{drops[0].source}: {drops[0].reason} {drops[0].detail}".rstrip(), fix="leave it out")
         return [row for row in rows if row is not None]
 
-    def _prompt_ids(self, prompt: Prompt, raw: bool) -> list[int]:
+    def _prompt_ids(self, prompt: Asked, raw: bool) -> list[int]:
         if not raw:
-            turns = [Message("user", prompt)] if isinstance(prompt, str) else [_message(turn) for turn in prompt]
-            return self.renderer.prompt(turns)
+            asked = prompt_of(prompt)
+            return self.renderer.prompt(asked.messages, asked.tools)
         if not isinstance(prompt, str):
             raise InputError("a conversation needs a chat template", fix="give a text, or leave `raw` unset")
         tokenizer = self.renderer.tokenizer
@@ -264,20 +265,3 @@ def make_sampling(settings: dict[str, Any]) -> Sampling:
             )
     stop = settings.get("stop", ())
     return replace(Sampling(), **{**settings, "stop": (stop,) if isinstance(stop, str) else tuple(stop or ())})
-
-
-def _several(prompts: str | Sequence[Prompt]) -> list[Prompt]:
-    if isinstance(prompts, str):
-        return [prompts]
-    if prompts and isinstance(prompts[0], Message | dict):
-        return [prompts]  # type: ignore[list-item]  # one conversation
-    return list(prompts)
-
-
-def _message(turn: Message | dict[str, str]) -> Message:
-    if isinstance(turn, Message):
-        return turn
-    try:
-        return Message(turn["role"], turn["content"])
-    except (KeyError, TypeError):
-        raise InputError(f"a turn needs a role and a content, found {turn!r:.80}") from None

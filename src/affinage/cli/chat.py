@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
     from affinage.generation.engine import Completion
 
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # control codes: a model must not steer the terminal
+_RESULT = "/tool "
 
 
 def chat(
     run: Annotated[str, typer.Argument(help="A run folder, a model folder, a hub model, or `tiny`.")],
     prompt: Annotated[str | None, typer.Option(help="Answer this and leave.")] = None,
     system: Annotated[str | None, typer.Option(help="A system turn. Unset: the run's own.")] = None,
+    tools: Annotated[
+        Path | None, typer.Option(help="A JSON file of the functions that answers may call. `/tool TEXT` is a result.")
+    ] = None,
     raw: Annotated[
         bool | None,
         typer.Option(help="Continue the text as it is, without a chat template. Unset: yes for `pretrain` runs."),
@@ -39,10 +44,10 @@ def chat(
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object; answers go to stderr.")] = False,
 ) -> None:
-    """Talk to a run. `/reset` starts anew, `/quit` leaves, Ctrl-C stops an answer."""
+    """Talk to a run. `/reset` starts anew, `/tool TEXT` gives a call's result, `/quit` leaves, Ctrl-C stops."""
     narrowing: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
     settings = {"max_tokens": max_tokens, "stop": stop or [], "seed": seed, **narrowing}
-    conversation = open_conversation(run, settings, system=system, raw=raw, device=device, threads=threads)
+    conversation = open_conversation(run, settings, system=system, tools=tools, raw=raw, device=device, threads=threads)
     screen = Screen(sys.stderr if as_json else sys.stdout)
     turns = _talk(conversation, screen, prompt)
     if as_json:
@@ -65,12 +70,15 @@ class Conversation:
     def ask(self, question: str) -> Generator[str, None, Completion]:
         """Yield the answer's pieces, return its completion. What was said is remembered, also of a stopped answer.
 
+        A question after `/tool ` is the result of a call that the last answer has made.
+
         Raises:
             InputError: the conversation has outgrown the context; it then stays as it was.
         """
         from affinage.data.records import Message
 
-        asked = Message("user", question)
+        result = self.remembers and bool(self.messages) and question.startswith(_RESULT)
+        asked = Message("tool", question.removeprefix(_RESULT)) if result else Message("user", question)
         pieces: list[str] = []
         try:
             stream = self.stream([*self.messages, asked])
@@ -139,14 +147,17 @@ def open_conversation(
     raw: bool | None,
     device: str | None,
     threads: int | None,
+    tools: Path | None = None,
 ) -> Conversation:
     """Load a run or a model and make it ready to talk; `settings` are those of `Adapted.stream`.
 
     Raises:
-        InputError: it does not exist, cannot write text, or is a classifier.
+        InputError: it does not exist, cannot write text, or is a classifier; or `tools` holds no functions.
     """
+    from affinage.data.records import Prompt
     from affinage.use import load
 
+    functions = _functions(tools) if tools else ()
     adapted = load(name, device=device, threads=threads, system_prompt=system)
     if adapted.objective == "classify":
         raise InputError(f"{name} is a classifier and cannot write", fix=f"affinage predict {name} DATA --out F")
@@ -154,10 +165,34 @@ def open_conversation(
     if raw and system is not None:
         raise InputError("--system needs a chat template", fix="leave out --raw, or put the text into the prompt")
 
+    if raw and functions:
+        raise InputError("--tools needs a chat template", fix="leave out --raw, or put the functions into the prompt")
+
     def stream(messages: list[Message]) -> Generator[str, None, Completion]:
-        return adapted.stream(messages[-1].content if raw else messages, raw=raw, **settings)
+        asked = messages[-1].content if raw else Prompt(messages=tuple(messages), tools=functions)
+        return adapted.stream(asked, raw=raw, **settings)
 
     return Conversation(stream, remembers=not raw)
+
+
+def _functions(path: Path) -> tuple[str, ...]:
+    """The functions in a JSON file, each as JSON text.
+
+    Raises:
+        InputError: it cannot be read, or holds something else.
+    """
+    from affinage.data.layouts.bad_row import BadRowError
+    from affinage.data.layouts.tools import schemas_of
+
+    try:
+        found = schemas_of(path.read_text(encoding="utf-8"), "tools")
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    except BadRowError as error:
+        raise InputError(f"{path}: {error.detail}") from None
+    if not found:
+        raise InputError(f"{path} holds no functions", fix='write a list such as [{"type": "function", ...}]')
+    return found
 
 
 def _talk(conversation: Conversation, screen: Screen, prompt: str | None) -> list[dict[str, Any]]:

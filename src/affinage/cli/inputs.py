@@ -25,7 +25,7 @@ _LOOKED_AT = 100
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One row to work on: a text or the turns of a prompt, or the reason why it cannot be.
+    """One row to work on: a text or a prompt, or the reason why it cannot be.
 
     `truth` is the label or answer that stands beside it in the file, where there is one.
     """
@@ -33,7 +33,7 @@ class Item:
     id: str
     source: Source
     text: str = ""
-    turns: tuple[Message, ...] = ()
+    prompt: Prompt | None = None
     truth: Label | None = None
     error: str = ""
 
@@ -159,20 +159,21 @@ def _item(found: Record | Drop, objective: str) -> Item:
 
 
 def _prompt_item(record: Record) -> Item:
+    truth = None
     if isinstance(record, Text):
-        turns: tuple[Message, ...] = (Message("user", record.text),)
-        return Item(Prompt(messages=turns).id, record.source, turns=turns)
-    if isinstance(record, Chat):
+        asked = Prompt(messages=(Message("user", record.text),))
+    elif isinstance(record, Chat):
         answered = record.messages[-1].role == "assistant"
-        turns = record.prompt if answered else record.messages
+        asked = Prompt(messages=record.prompt if answered else record.messages, tools=record.tools)
         truth = record.reference if answered else None
-        return Item(Prompt(messages=turns).id, record.source, turns=turns, truth=truth)
-    if isinstance(record, Prompt):
-        return Item(Prompt(messages=record.messages).id, record.source, turns=record.messages, truth=record.reference)
-    if isinstance(record, Preference | Rated):
+    elif isinstance(record, Prompt):
+        asked, truth = Prompt(messages=record.messages, tools=record.tools), record.reference
+    elif isinstance(record, Preference | Rated):
+        asked = Prompt(messages=record.messages)
         truth = record.best.content if isinstance(record, Preference) else None
-        return Item(Prompt(messages=record.messages).id, record.source, turns=record.messages, truth=truth)
-    raise _wrong_kind(record, "prompts", "prompt")
+    else:
+        raise _wrong_kind(record, "prompts", "prompt")
+    return Item(asked.id, record.source, prompt=asked, truth=truth)
 
 
 def _wrong_kind(record: Record, wanted: str, role: str) -> InputError:

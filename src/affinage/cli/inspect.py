@@ -73,7 +73,7 @@ def inspect(
 def _look(material: Material, *, picked: list[str], rows: int, distance: bool | None) -> Inspection:
     from affinage.inspection.checks import find
     from affinage.inspection.inspection import Inspection
-    from affinage.inspection.overview import label_table, languages
+    from affinage.inspection.overview import label_count, label_table, languages
     from affinage.inspection.tokens import picked_rows, shown_rows, statistics
     from affinage.inspection.vocabulary import coverage
 
@@ -88,6 +88,7 @@ def _look(material: Material, *, picked: list[str], rows: int, distance: bool | 
         tokens=statistics(material),
         languages=languages(material),
         labels=label_table(material),
+        label_count=label_count(material),
         distance=far,
         coverage=coverage(material.texts, material.recipe.seed),
         rows=picked_rows(material, picked) if picked else shown_rows(material, rows),
@@ -103,7 +104,7 @@ def _print(material: Material, found: Inspection, screen: Screen, *, whole: bool
     inspecting.print_data(material, found.tokens, console)
     inspecting.print_lengths(found.tokens, console)
     inspecting.print_languages(found.languages, console)
-    inspecting.print_labels(found.labels, console)
+    inspecting.print_labels(found.labels, found.label_count, console)
     inspecting.print_coverage(found.coverage, console)
     inspecting.print_distance(found.distance, console)
     inspecting.print_findings(found.findings, console)

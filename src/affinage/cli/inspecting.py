@@ -22,6 +22,7 @@ _READ = ("dim", "")
 _BAR = 40  # characters of the longest bar
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LABELS = 12  # shown
+_LABEL = 40  # characters of each
 _FOREIGN = 3  # rows shown
 _WIDE = 90  # characters of each
 _LANGUAGES = 6  # shown
@@ -92,19 +93,23 @@ def print_languages(spoken: Languages | None, console: Console) -> None:
     console.print(f"\nlanguages: {', '.join(told)}{more} (of {spoken.looked_at:,} rows looked at)")
 
 
-def print_labels(labels: list[dict[str, Any]], console: Console) -> None:
-    """Labels with their rows, the most frequent first."""
+def print_labels(labels: list[dict[str, Any]], count: int, console: Console) -> None:
+    """Labels with their rows, the most frequent first, of `count` in all."""
     from affinage.inspection.tokens import safe
 
     if not labels:
         return
     console.print("\nlabels", style="bold")
-    names = [safe(str(entry["label"])).replace("\n", " ")[:40] for entry in labels[:_LABELS]]
+    names = [_shortened(safe(str(entry["label"])).replace("\n", " ")) for entry in labels[:_LABELS]]
     wide = max(map(len, names))
     for name, entry in zip(names, labels, strict=False):
         console.print(f"  {name:<{wide}}  {entry['rows']:,} ({100 * entry['share']:.1f} %)")
-    if len(labels) > _LABELS:
-        console.print(f"  and {len(labels) - _LABELS} more", style="dim")
+    if count > _LABELS:
+        console.print(f"  and {count - _LABELS:,} more", style="dim")
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LABEL else f"{name[: _LABEL - 1]}…"
 
 
 def print_coverage(coverage: Coverage | None, console: Console) -> None:

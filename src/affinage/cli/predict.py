@@ -133,18 +133,18 @@ def _labels(model: Adapted, items: Sequence[Item], settings: dict[str, Any]) -> 
 
 
 def _answers(model: Adapted, items: Sequence[Item], settings: dict[str, Any]) -> list[dict[str, Any]]:
-    shown = [
-        item.turns[0].content if len(item.turns) == 1 else [{"role": t.role, "content": t.content} for t in item.turns]
-        for item in items
-    ]
-    errors = [model.refused(item.turns) for item in items]
-    texts = iter(
-        model.generate([item.turns for item, error in zip(items, errors, strict=True) if not error], **settings)
-    )
-    return [
-        {"prompt": prompt, "error": error} if error else {"prompt": prompt, "completion": next(texts)}
-        for prompt, error in zip(shown, errors, strict=True)
-    ]
+    from affinage.data.layouts.prompts import as_data
+
+    prompts = [item.prompt for item in items if item.prompt is not None]
+    errors = [model.refused(prompt) for prompt in prompts]
+    good = [prompt for prompt, error in zip(prompts, errors, strict=True) if not error]
+    texts = iter(model.generate(good, **settings))
+    lines: list[dict[str, Any]] = []
+    for prompt, error in zip(prompts, errors, strict=True):
+        turns = prompt.messages
+        shown = {"prompt": turns[0].content if len(turns) == 1 else as_data(turns)}
+        lines.append({**shown, "error": error} if error else {**shown, "completion": next(texts)})
+    return lines
 
 
 def _likelihoods(model: Adapted, items: Sequence[Item], settings: dict[str, Any]) -> list[dict[str, Any]]:

@@ -246,7 +246,7 @@ def _redacted(items: Iterable[Record | Drop], counts: dict[str, int]) -> Iterato
 def _mixed(first: Record, other: Record) -> InputError:
     return InputError(
         f"the data are of two kinds: {first.source} is {first.kind}, {other.source} is {other.kind}",
-        fix="one run learns from one kind; name files of one kind, or map the columns with --set columns....",
+        fix="one run learns from one kind; name files of one kind, or map the columns with --set columns.ROLE=NAME",
     )
 
 

@@ -9,6 +9,7 @@ from affinage.data.records import Chat, Labelled, Pair, Record, Text, normalised
 from affinage.inspection.endings import ITEM
 from affinage.inspection.findings import Finding, examples
 from affinage.inspection.material import Material
+from affinage.inspection.overlapping import split_files
 
 _ECHO_WORDS = 3  # shorter answers stand in a prompt by chance or as one of its options
 _SHORT_TEXT = 20  # characters of a raw text
@@ -79,9 +80,9 @@ def _is_short(record: Record) -> bool:
 
 
 def dominant_source(material: Material) -> Iterator[Finding]:
-    """One of several files holds nearly all rows."""
+    """One of several files holds nearly all rows; of a set's own training and test files that is no news."""
     counts = Counter(record.source.uri for record in material.records)
-    if len(counts) < 2:
+    if len(counts) < 2 or any(split_files(material)):
         return
     (uri, count), *_ = counts.most_common(1)
     share = count / len(material.records)

@@ -201,6 +201,9 @@ _ENTRIES = (
     Entry("near-duplicate", "note", SIDES, "Rows that say nearly the same.",
           "They count as evidence more than once, and on two sides of the split they leak.",
           "Nothing to do: the split keeps them on one side. `--set near_duplicates=drop` leaves all but the first out."),
+    Entry("split-files", "warning", SIDES, "Files that are named as the parts of a split, such as train and test, are read as one.",
+          "What is learned from the set's own test rows makes any figure on them worthless.",
+          "Name the training file alone, and measure on the other with `affinage eval RUN --data FILE`."),
     Entry("split-overlap", "warning", SIDES, "Held-out rows that training rows hold too, word for word or nearly.",
           "The reported figure then measures memory.", "`--set near_duplicates=join` (the default) keeps copies together; rows made from one document or customer "
           "need `--set columns.group=COLUMN`, and `--set near_duplicates=drop` keeps the first alone."),

@@ -6,11 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from affinage.inspection.catalogue import Severity
 from affinage.inspection.findings import NAMED, Finding, example
 from affinage.inspection.material import Material
 
 if TYPE_CHECKING:
     from affinage.data.records import Record
+
+_FEW = 0.01  # share of the rows that spoils nothing yet
 
 # The bytes 0x80 to 0xBF, which continue a character in UTF-8, as Windows-1252 shows them (Latin-1 where it has none).
 _UNASSIGNED = (0x81, 0x8D, 0x8F, 0x90, 0x9D)
@@ -48,7 +51,7 @@ def mojibake(material: Material) -> Iterator[Finding]:
         message = f"rows with broken characters such as {found[0][1]!r} (UTF-8 read as Windows-1252): {len(found):,}"
         message += material.sampled
         fix = "repair the text at its source, or with the ftfy library; the model learns to write it otherwise"
-        yield _finding("mojibake", message, found, fix)
+        yield _finding(material, "mojibake", message, found, fix)
 
 
 def replaced(material: Material) -> Iterator[Finding]:
@@ -57,7 +60,8 @@ def replaced(material: Material) -> Iterator[Finding]:
     if found:
         message = f"rows with the replacement character U+FFFD, where characters were lost in decoding: {len(found):,}"
         message += material.sampled
-        yield _finding("replacement-character", message, found, "read the source again in its right encoding")
+        fix = "read the source again in its right encoding"
+        yield _finding(material, "replacement-character", message, found, fix)
 
 
 def control_tokens(material: Material) -> Iterator[Finding]:
@@ -69,8 +73,8 @@ def control_tokens(material: Material) -> Iterator[Finding]:
         names = ", ".join(sorted({text for _, text in found})[:NAMED])
         message = f"rows with control tokens in the text, taken as plain characters ({names}): {len(found):,}"
         message += material.sampled
-        fix = "if these rows were rendered by a chat template before, undo that: give roles and contents"
-        yield _finding("control-token", message, found, fix)
+        fix = "if a chat template or a tokenizer wrote them, give roles and contents as they were before it"
+        yield _finding(material, "control-token", message, found, fix)
 
 
 def _own(material: Material) -> set[str]:
@@ -89,6 +93,7 @@ def _searched(material: Material, pattern: re.Pattern[str]) -> list[tuple[Record
     return [(record, found[0]) for record, found in pairs if found is not None]
 
 
-def _finding(code: str, message: str, found: list[tuple[Record, str]], fix: str) -> Finding:
+def _finding(material: Material, code: str, message: str, found: list[tuple[Record, str]], fix: str) -> Finding:
     places = tuple(example(record.source, found=text) for record, text in found[:NAMED])
-    return Finding(code, "warning", message, len(found), places, fix)
+    severity: Severity = "warning" if len(found) > _FEW * len(material.sample) else "note"
+    return Finding(code, severity, message, len(found), places, fix)

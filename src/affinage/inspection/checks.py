@@ -53,6 +53,7 @@ CHECKS: tuple[Check, ...] = (
     endings.cut_answers,
     endings.cut_lengths,
     endings.refusals,
+    overlapping.split_files,
     overlapping.split_overlap,
     overlapping.near_duplicates,
     answers.echoed_answers,

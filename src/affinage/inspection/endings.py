@@ -14,7 +14,8 @@ from affinage.inspection.material import Material, answer
 _LONG = 120  # characters; shorter answers are often no sentences
 _LINE = 40  # characters of a last line that is running text
 _SENTENCES = re.compile(r"[.!?…。！？][\"'”»)\]]*\s")
-ITEM = re.compile(r"\s*(?:[-*•#|>–]|\(?(?:\d{1,3}|[^\W\d_]|[IVX]{1,5})[.)]\s)")  # a line of a list
+ITEM = re.compile(r"\s*(?:[-*•#|>–]|\d{1,3}[.)]|\(?(?:[^\W\d_]|[IVX]{2,5})[.)]\s)")  # a line of a list
+_LINK = re.compile(r"\w+://\S*$")
 _LAST_WORD = re.compile(r"([^\W\d_]+(?:['’][^\W\d_]*)?)$")
 _OPENING = (
     "a an the of to and or but nor with for from by in on at as is are was were be been that which who whose than "
@@ -53,7 +54,7 @@ def cut_answers(material: Material) -> Iterator[Finding]:
     answers = _answers(material)
     found = [(record, said) for record, said in answers if is_cut(said)]
     if found:
-        message = f"answers that stop in the middle: {len(found):,} of {len(answers):,}{material.sampled}"
+        message = f"answers that seem to stop in the middle: {len(found):,} of {len(answers):,}{material.sampled}"
         places = tuple(example(record.source, found=said.rstrip()[-40:]) for record, said in found[:NAMED])
         severity: Severity = "warning" if len(found) >= _MANY_CUT * len(answers) else "note"
         fix = "generate these answers again with more room, or take the rows out"
@@ -76,7 +77,7 @@ def is_cut(text: str) -> bool:
     word = _LAST_WORD.search(last[-40:])
     if word and word[1].casefold() in _OPEN_WORDS and word[1] == word[1].lower():
         return True
-    if ITEM.match(last) or len(_SENTENCES.findall(text)) < 2:
+    if ITEM.match(last) or _LINK.search(last) or len(_SENTENCES.findall(text)) < 2:
         return False
     return last.endswith(",") or (word is not None and len(last) - _last_stop(last) >= _LINE // 2)
 

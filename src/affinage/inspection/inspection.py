@@ -22,6 +22,7 @@ class Inspection:
     tokens: TokenStatistics | None
     languages: Languages | None
     labels: list[dict[str, Any]]
+    label_count: int
     distance: Distance | None
     coverage: Coverage | None
     rows: list[dict[str, Any]]
@@ -40,6 +41,7 @@ class Inspection:
             "tokens": self.tokens.to_json() if self.tokens else None,
             "languages": self.languages.shares if self.languages else {},
             "labels": self.labels,
+            "label_count": self.label_count,
             "distance": self.distance.to_json() if self.distance else None,
             "coverage": self.coverage.to_json() if self.coverage else None,
             "rows": self.rows,

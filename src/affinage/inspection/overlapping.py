@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from affinage.data.records import Record
+from affinage.inspection.catalogue import Severity
 from affinage.inspection.findings import NAMED, Finding, example, examples
 from affinage.inspection.material import Material, contents
+
+_FEW = 0.01  # share of the held-out rows that hardly moves the figure
+_NAME = re.compile(r"[^\W\d_]+")
+_TRAINING_PARTS = frozenset({"train", "training"})
+_OTHER_PARTS = frozenset({"test", "testing", "dev", "val", "valid", "validation", "eval", "heldout"})
 
 
 def near_duplicates(material: Material) -> Iterator[Finding]:
@@ -56,7 +63,22 @@ def split_overlap(material: Material) -> Iterator[Finding]:
             example(others[held].source, detail=f"in the training row {train[place].source}")
             for held, place in sorted(meetings.items())[:NAMED]
         )
-        yield Finding("split-overlap", "warning", message, len(meetings), places, fix)
+        severity: Severity = "warning" if len(meetings) > _FEW * len(others) else "note"
+        yield Finding("split-overlap", severity, message, len(meetings), places, fix)
+
+
+def split_files(material: Material) -> Iterator[Finding]:
+    """Files that are named as the parts of a split, all of them read as data to learn from."""
+    uris = dict.fromkeys(record.source.uri for record in material.records)
+    words = {uri: set(_NAME.findall(uri.replace("\\", "/").rpartition("/")[2].casefold())) for uri in uris}
+    other = [uri for uri in uris if words[uri] & _OTHER_PARTS]
+    if not other or not any(words[uri] & _TRAINING_PARTS for uri in uris):
+        return
+    found = [record for record in material.records if record.source.uri in other]
+    message = f"rows of files that are named as another part of a split: {len(found):,} ({', '.join(other[:NAMED])})"
+    fix = "name the training file alone, and measure on the other with affinage eval RUN --data FILE"
+    places = examples(next(record.source for record in found if record.source.uri == uri) for uri in other)
+    yield Finding("split-files", "warning", message, len(found), places, fix)
 
 
 def _texts(records: Sequence[Record]) -> list[str]:

@@ -80,6 +80,12 @@ def _languages(texts: tuple[tuple[str, Source], ...]) -> Languages:
     return Languages({name: count / total for name, count in counts.most_common()}, total, first)
 
 
+def label_count(material: Material) -> int:
+    """Different labels; 0 of numbers."""
+    labels = (record for record in material.labelled if not isinstance(record.label, int | float))
+    return len({name for record in labels for name in _names(record)})
+
+
 def label_table(material: Material) -> list[dict[str, Any]]:
     """`[{"label", "rows", "share"}]`, the most frequent first; of numbers their least, middle and largest value."""
     labelled = material.labelled

@@ -11,9 +11,9 @@ from affinage.data.records import Chat
 from affinage.inspection.catalogue import Severity
 from affinage.inspection.findings import NAMED, Finding, example, examples
 from affinage.inspection.material import Material
-from affinage.inspection.tokens import density, learns_end, unknown_ids
+from affinage.inspection.tokens import learns_end, mark_bytes, unknown_ids, words_density
 
-_SPELT = 0.6  # tokens per byte; English in a small vocabulary of its own needs about 0.4
+_SPELT = 0.6  # tokens per byte of words; English in a small vocabulary of its own needs about 0.4
 _ENOUGH = 80  # bytes, to judge by
 _MANY = 0.1
 _UNKNOWN_MANY = 0.01
@@ -132,13 +132,16 @@ def unknown_tokens(material: Material) -> Iterator[Finding]:
 
 def spelt_out(material: Material) -> Iterator[Finding]:
     """Text that the tokenizer must spell nearly byte by byte: a language or script that it was not made for."""
-    judged = [(record, *density(record, rows)) for record, rows in material.rendered]
+    if material.renderer is None:
+        return
+    marks = mark_bytes(material.renderer.tokenizer)
+    judged = [(record, *words_density(record, rows, marks)) for record, rows in material.rendered]
     judged = [(record, tokens, size) for record, tokens, size in judged if size >= _ENOUGH]
     found = [(record, tokens / size) for record, tokens, size in judged if tokens / size >= _SPELT]
     if found:
         share = len(found) / len(judged)
         message = (
-            f"rows that take more than {_SPELT} tokens a byte, as the tokenizer lacks their words:"
+            f"rows whose words take more than {_SPELT} tokens a byte, as the tokenizer lacks them:"
             f" {len(found):,} of {len(judged):,}"
         )
         places = tuple(example(record.source, tokens_per_byte=round(ratio, 3)) for record, ratio in found[:NAMED])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from affinage.data.batches import Row
     from affinage.data.rendering.renderer import Renderer
 
+_MARKS = re.compile(r"[▁ĠĊĉč\s!-@\[-`{-~]+")  # pieces without a letter; the first signs stand for white space
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 # What must not reach a terminal as it is: control codes, and marks that reorder or hide text.
 _UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -97,6 +98,27 @@ def density(record: Record, rows: Sequence[Row]) -> tuple[int, int]:
         row = rows[0]
         return max(0, row.learned - 1), row.learned_bytes
     return _length(rows), sum(len(text.encode("utf-8", "replace")) for text in contents(record))
+
+
+def words_density(record: Record, rows: Sequence[Row], marks: np.ndarray[Any, Any]) -> tuple[int, int]:
+    """As `density`, of words alone: digits and signs take a token each in every language. `marks` as of `mark_bytes`."""
+    tokens, size = density(record, rows)
+    counted = [row.tokens_T[row.weights_T > 0] if isinstance(record, Chat) else row.tokens_T for row in rows]
+    found = marks[np.concatenate(counted)] if size else np.zeros(0, int)
+    return max(0, tokens - int(np.count_nonzero(found))), max(0, size - int(found.sum()))
+
+
+def mark_bytes(tokenizer: Any) -> np.ndarray[Any, Any]:
+    """Bytes of each token that holds digits, signs and white space alone; 0 of all others (V)."""
+    vocabulary = tokenizer.get_vocab()
+    sizes = np.zeros(max(vocabulary.values(), default=0) + 1, int)
+    for piece, number in vocabulary.items():
+        spelt = _BYTE.fullmatch(piece)
+        if spelt:
+            sizes[number] = _MARKS.fullmatch(chr(int(spelt[1], 16))) is not None
+        elif _MARKS.fullmatch(piece):
+            sizes[number] = len(piece)
+    return sizes
 
 
 def learns_end(row: Row, stop_ids: Sequence[int]) -> bool:

@@ -138,7 +138,9 @@ def _tables(found: Mapping[str, Any]) -> list[dict[str, Any]]:
         tables.append({"title": "Languages", "rows": [(name, None, 100 * share) for name, share in languages.items()]})
     if labels := found.get("labels"):
         rows = [(str(entry["label"]), entry["rows"], 100 * entry["share"]) for entry in labels[:MOST_LINES]]
-        tables.append({"title": "Labels", "rows": rows})
+        count = found.get("label_count", 0)
+        title = f"Labels: the {len(rows)} most frequent of {count:,}" if count > len(rows) else "Labels"
+        tables.append({"title": title, "rows": rows})
     return tables
 
 
