@@ -49,7 +49,7 @@ def write_work(job: Job, path: Path, *, model: str, steps: int, batch_tokens: in
     from affinage.data.records import Labelled
     from affinage.models.loading import open_base
     from affinage.recipe import Recipe
-    from affinage.tuning.prepare import make_renderer
+    from affinage.tuning.choice import make_renderer
 
     source = resources.files("affinage").joinpath("examples", job.data)
     records = load_records((str(source),)).records

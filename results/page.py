@@ -11,6 +11,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from commands import HERE, entries, titles
+from inspections import KEPT as INSPECTED
+from inspections import inspections
 
 PAGE = HERE.parent / "docs" / "results.md"
 INTRODUCTION = """# Results on real data
@@ -23,11 +25,22 @@ Figures in brackets are 95 % intervals. *Change* is the paired difference on the
 verdict. *General text* is the bundled English text, in bits per byte before and after: what the run forgot.
 Bits per byte can be compared between bases, losses (nats per token) only within one.
 """
+INSPECTION = """## What `inspect` finds in real data
+
+Written from the files in `results/inspections`, which `python results/inspections.py` makes anew. The model stories260K has
+read children's stories and nothing else, so its own stories should be *in*, medical abstracts and French *far*.
+
+*Tokens a word* has the same for general English text in brackets. The *distance* is the verdict and its ratio: the base's
+bits per byte over those of an n-gram that has read 20 kB of the same data (*in* below 0.8, *far* above 1.2).
+*Findings* are [codes](findings/index.md) with the rows that they concern: in bold what stops a run, in italics mere notes.
+`refused` under preferences: no objective learns from them yet; under documents: one table among them is not UTF-8.
+"""
+_LANGUAGE = 0.05  # share of the rows from which a language is named
 Kept = dict[str, Any]
 
 
-def page(folder: Path = HERE / "evaluations") -> str:
-    """The whole page."""
+def page(folder: Path = HERE / "evaluations", inspected: Path = INSPECTED) -> str:
+    """The whole page, of the runs kept in `folder` and the inspections kept in `inspected`."""
     parts = [INTRODUCTION]
     for section, title in titles().items():
         names = [entry.name for entry in entries() if entry.section == section]
@@ -36,7 +49,43 @@ def page(folder: Path = HERE / "evaluations") -> str:
             language = next(iter(kept.values()))["plan"]["objective"] != "classify"
             table = _language_table(kept) if language else _class_table(kept)
             parts.append(f"## {title}\n\n{table}\n{_commands(kept)}")
+    found = {one.name: _read(file) for one in inspections() if (file := inspected / f"{one.name}.json").exists()}
+    if found:
+        commands = "\n".join(one["command"] for one in found.values())
+        parts.append(f"{INSPECTION}\n{_inspection_table(found)}\n```sh\n{commands}\n```\n")
     return "\n".join(parts)
+
+
+def _inspection_table(found: dict[str, Kept]) -> str:
+    heads = ("inspection", "rows", "language", "tokens a word", "distance", "findings", "took")
+    lines = [_row(heads), _row(["---", "---", "---", "---:", "---", "---", "---:"])]
+    for name, one in found.items():
+        distance = one["distance"]
+        spoken = [f"{code} {100 * share:.0f} %" for code, share in one["languages"].items() if share >= _LANGUAGE]
+        cells = [
+            name,
+            _rows(one),
+            ", ".join(spoken),
+            f"{distance['tokens_per_word']:.2f} ({distance['general_tokens_per_word']:.2f})" if distance else "",
+            f"{distance['verdict']}, {distance['ratio']:.2f}" if distance else "",
+            "<br>".join(map(_finding, one["findings"])) or "none",
+            f"{one['seconds']:.0f} s",
+        ]
+        lines.append(_row(cells))
+    return "\n".join(lines) + "\n"
+
+
+def _rows(one: Kept) -> str:
+    """Rows by kind, labels, and what was left out."""
+    labels = f", {one['label_count']} labels" if one["label_count"] else ""
+    dropped = sum(one["ledger"]["dropped"].values())
+    return f"{one['ledger']['read']:,} {one['kind']}{labels}" + (f"; {dropped:,} left out" if dropped else "")
+
+
+def _finding(found: dict[str, Any]) -> str:
+    count = "" if found["code"] == "refused" else f" {found['count']:,}"
+    mark = {"error": "**", "warning": "", "note": "*"}[found["severity"]]
+    return f"{mark}[{found['code']}](findings/{found['code']}.md){count}{mark}"
 
 
 def _read(file: Path) -> Kept:

@@ -30,7 +30,7 @@ from affinage.models.loading import Base, load_network, open_base
 from affinage.models.saving import load_run
 from affinage.recipe import Recipe
 from affinage.runs import open_run
-from affinage.tuning.prepare import make_renderer
+from affinage.tuning.choice import make_renderer
 
 BUDGET = 8192  # padded tokens of one forward pass
 

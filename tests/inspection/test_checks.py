@@ -23,13 +23,23 @@ from affinage.data.records import (
     Text,
     ToolCall,
 )
-from affinage.inspection import comparing, contents, dropped, endings, labelling, overlapping, rendering
+from affinage.inspection import (
+    answers,
+    characters,
+    comparing,
+    contents,
+    dropped,
+    endings,
+    labelling,
+    overlapping,
+    rendering,
+)
 from affinage.inspection import material as made
 from affinage.inspection.checks import find
 from affinage.inspection.endings import REFUSAL, is_cut
 from affinage.inspection.findings import Finding
 from affinage.inspection.material import Material
-from affinage.inspection.overview import histogram, label_table
+from affinage.inspection.overview import histogram, label_count, label_table
 from affinage.recipe import make_recipe
 
 LONG = "The cheese is turned and washed every week, which keeps the rind clean. It is then sold at the market. "
@@ -150,7 +160,9 @@ def test_a_text_that_stops_in_the_middle(text: str) -> None:
     ["", "Yes", "the", LONG, LONG + "Is it ripe?", LONG + "“Yes.”", LONG + "It costs 5 €", LONG + "```\nx\n```",
      LONG + "\n- goat\n- sheep",
      LONG + "\nBest regards,\nAnn", "word " * 100,
-     LONG + "\n1. Take the cheese out of the cellar and wash it", LONG + ":)"],
+     LONG + "\n1. Take the cheese out of the cellar and wash it", LONG + ":)",
+     LONG + "\nA. The washing of the rind in the cellar\nB. The selling of whole wheels at the market",
+     LONG + "More of it stands in the guide https://cheese.org/guides/practical-guidance/naming-conventions"],
 )  # fmt: skip
 def test_a_text_that_ends_as_it_should(text: str) -> None:
     assert not is_cut(text)
@@ -197,6 +209,49 @@ def test_missing_values_as_text(word: str) -> None:
     assert told(contents.nulls, [Text(text=word)])["null-as-text"].examples[0]["found"] == word
     assert "null-as-text" in told(contents.nulls, [chat(word)])
     assert told(contents.nulls, [Text(text=f"{word} of them came")]) == {}
+
+
+def test_one_missing_value_among_many_rows_may_be_meant() -> None:
+    assert told(contents.nulls, [chat("ripe", prompt="none")]) == {}, "people write none, programs None"
+    rows = [chat("None"), *(chat(f"{n} of them") for n in range(150))]
+    assert told(contents.nulls, rows)["null-as-text"].severity == "note"
+
+
+def test_a_choice_among_those_offered_gives_nothing_away() -> None:
+    asked = "Which are soft?\n\nA. Brie from the Marne\nB. Comté from the Jura\nC. Munster from the Vosges"
+    chosen = chat("A. Brie from the Marne\nC. Munster from the Vosges", prompt=asked)
+    assert told(answers.echoed_answers, [chosen]) == {}
+    assert "answer-in-prompt" in told(answers.echoed_answers, [chat("Brie from the Marne", prompt=asked)])
+
+
+def test_files_of_a_split_are_told() -> None:
+    def of(name: str, count: int) -> list[Record]:
+        return [Text(text=f"{name} {n}", source=Source(f"data/{name}", str(n))) for n in range(count)]
+
+    both = of("train.jsonl.gz", 40) + of("test_part.jsonl", 2)
+    finding = told(overlapping.split_files, both)["split-files"]
+    assert (finding.count, finding.severity) == (2, "warning")
+    assert [place["file"] for place in finding.examples] == ["data/test_part.jsonl"]
+    assert told(answers.dominant_source, both) == {}, "what a split is, is no finding of its own"
+    assert told(overlapping.split_files, of("test.jsonl", 2)) == {}, "a test file alone may be meant"
+    others = of("attested.jsonl", 40) + of("training.jsonl", 2)
+    assert told(overlapping.split_files, others) == {}, "parts of words are no names"
+    assert "dominant-source" in told(answers.dominant_source, others)
+
+
+def test_a_few_broken_rows_are_a_note() -> None:
+    broken: list[Record] = [Text(text="lost \ufffd here"), Text(text="dÃ©jÃ  vu")]
+    many = [Text(text=f"row {n}") for n in range(300)]
+    assert told(characters.replaced, broken)["replacement-character"].severity == "warning"
+    assert told(characters.replaced, [*broken, *many])["replacement-character"].severity == "note"
+    assert told(characters.mojibake, [*broken, *many])["mojibake"].severity == "note"
+
+
+def test_labels_are_counted_beyond_the_table() -> None:
+    many = [labelled(f"label {n}", f"{n}") for n in range(33)]
+    assert (len(label_table(material(many))), label_count(material(many))) == (20, 33)
+    assert label_count(material([labelled(("a", "b")), labelled(("b", "c"))])) == 3
+    assert label_count(material([labelled(0.5)])) == 0
 
 
 def test_a_label_may_be_none_but_not_nan() -> None:

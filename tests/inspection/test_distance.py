@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from affinage.data.records import Source
+from affinage.inspection.distance import _blocks
 from affinage.inspection.ngram import ByteNGram
 from affinage.inspection.vocabulary import coverage
 from affinage.recipe import make_recipe
@@ -94,6 +96,16 @@ def test_planted_distances(shared: Path, tmp_path: Path, folder: str, column: st
     assert found.verdict == verdict
     assert len(found.foreign) == 5
     assert found.classifier_error < 0.5
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=3000), max_size=12))
+def test_short_rows_are_read_together_and_none_is_lost(texts: list[str]) -> None:
+    rows = [(Source("f", str(n)), text) for n, text in enumerate(texts)]
+    blocks = _blocks(rows)
+    assert "\n".join(text for _, text in blocks) == "\n".join(texts)
+    assert all(len(text) < 2_000 or text in texts for _, text in blocks)
+    assert len(_blocks([(Source("f"), "short")] * 10)) == 1
 
 
 def test_too_little_text_says_nothing(tmp_path: Path) -> None:

@@ -237,6 +237,37 @@ def test_too_long_rows_are_counted_of_all_rows(wish: str, write: Write, base: Pa
     assert "1 of 13" in one(found(write(rows), base, too_long=wish), "too-long").message
 
 
+def test_a_longer_context_is_offered_only_where_the_model_has_one(write: Write, base: Path) -> None:
+    path = write([*chats(), SAME | {"response": "so " * 600}])
+    assert "this one takes 512 tokens" in one(found(path, base), "too-long").fix
+    path = write([*chats(), SAME | {"response": "so " * 100}])
+    assert one(found(path, base, context=200), "too-long").fix.startswith("--set context=2")
+
+
+def test_figures_and_signs_are_not_spelt_out(write: Write, base: Path) -> None:
+    sums = [{"text": f"The sum: {' '.join(f'{n}{m}+3={n}{m + 3};' for m in range(30))}"} for n in range(20)]
+    assert "spelt-out" not in {finding.code for finding in found(write(sums), base)}
+
+
+def test_unreadable_files_are_told_together_and_the_others_read(write: Write, base: Path, tmp_path: Path) -> None:
+    write(texts(), "good.jsonl")
+    (tmp_path / "latin.csv").write_bytes("text\nCr\xe8me de la cr\xe8me\n".encode("latin-1"))
+    write([{"query-id": 1, "score": 2}], "scores.jsonl")
+    findings = found(tmp_path, base)
+    messages = [finding.message for finding in findings.of("error")]
+    assert [finding.code for finding in findings.of("error")] == ["refused", "refused"]
+    assert "latin.csv" in messages[0]
+    assert "scores.jsonl" in messages[1]
+    material = survey(make_recipe({"data": str(tmp_path), "model": str(base)}))
+    assert (len(material.records), material.ledger.read, material.objective) == (24, 24, "pretrain")
+
+
+def test_files_that_are_all_unreadable_leave_no_rows(write: Write, base: Path, tmp_path: Path) -> None:
+    write([{"query-id": 1, "score": 2}], "scores.jsonl")
+    findings = found(tmp_path, base)
+    assert [finding.code for finding in findings] == ["refused"]
+
+
 def test_rows_that_the_template_refuses_are_named(write: Write, base: Path, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 

@@ -9,7 +9,8 @@ import pytest
 
 from affinage.errors import InputError
 from affinage.recipe import make_recipe
-from affinage.tuning.prepare import Prepared, prepare
+from affinage.tuning.prepare import prepare
+from affinage.tuning.prepared import Prepared
 from tests.small import write_rows
 
 

@@ -187,7 +187,7 @@ def _functions(path: Path) -> tuple[str, ...]:
     try:
         found = schemas_of(path.read_text(encoding="utf-8"), "tools")
     except (OSError, UnicodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     except BadRowError as error:
         raise InputError(f"{path}: {error.detail}") from None
     if not found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,10 +39,18 @@ def evaluate(
         from affinage.training.reporting import Console
 
         evaluation, seen = measured(found, data, Console(), device=device, threads=threads)
+        evaluation = replace(evaluation, origin=_origin(seen))
         result = {**evaluation.to_json(), "data": data, "rows_also_in_the_runs_data": seen}
     show(Screen(as_json=as_json), result)
     if as_json:
         print_json({"run": str(found.folder), **result})
+
+
+def _origin(seen: int | None) -> str:
+    """Which rows were measured on, as the sentence says it."""
+    if seen is None:
+        return "perhaps of the run's own data too"
+    return f"{seen:,} of them in the run's own data" if seen else "none of them in the run's own data"
 
 
 def measured(
@@ -105,14 +114,14 @@ def rivals(
 def show(screen: Screen, result: dict[str, Any]) -> None:
     """An evaluation for people."""
     screen.say(str(result["sentence"]))
-    from affinage.reports.words import DETAILS
+    from affinage.reports.words import DETAILS, METRICS
 
     metrics = {name: pair for name, pair in result.get("metrics", {}).items() if name not in DETAILS}
     if metrics:
-        rows = [(name, figure(pair["before"]), figure(pair["after"])) for name, pair in metrics.items()]
+        rows = [(METRICS.get(n, n), figure(pair["before"]), figure(pair["after"])) for n, pair in metrics.items()]
         screen.table(("metric", "before", "after"), rows)
     for name, value in result.get("baselines", {}).items():
-        screen.say(f"baseline {name}: {result['metric']} {figure(value)}")
+        screen.say(f"baseline {name}: {METRICS.get(result['metric'], result['metric'])} {figure(value)}")
     lost = result.get("forgetting")
     if lost:
         screen.say(f"general text, {lost['metric']}: {figure(lost['before'])} -> {figure(lost['after'])}")

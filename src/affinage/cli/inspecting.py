@@ -170,10 +170,16 @@ def _print_row(row: dict[str, Any], console: Console, limit: int | None) -> None
     from affinage.inspection.tokens import safe
 
     blocks = f", the first of {row['rows']} blocks" if row["rows"] > 1 else ""
-    label = f", label {row['label']!r}" if row["label"] is not None else ""
-    head = f"\n{places([row])}: {row['length']:,} tokens{blocks}, {row['learned']:,} learned from{label}"
+    learned = f"{row['learned']:,} learned from" if row["label"] is None else f"label {_label(row['label'])}"
+    head = f"\n{places([row])}: {row['length']:,} tokens{blocks}, {learned}"
     console.print(safe(head), style="bold")
     console.print(coloured(row["tokens"], limit) if console.color_system else bracketed(row["tokens"], limit))
+
+
+def _label(label: Any) -> str:
+    """One label, several, or none of them."""
+    names = label if isinstance(label, list | tuple) else [label]
+    return ", ".join(map(repr, names)) or "none"
 
 
 def coloured(tokens: list[dict[str, Any]], limit: int | None = _SHOWN_TOKENS) -> Text:

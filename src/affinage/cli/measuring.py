@@ -18,8 +18,9 @@ from affinage.evaluation.language import LanguageScores, score_language
 from affinage.evaluation.scores import HeadScores
 from affinage.models.loading import open_base
 from affinage.training.reporting import Reporter
+from affinage.tuning.choice import make_renderer
 from affinage.tuning.language import by_record
-from affinage.tuning.prepare import load_data, make_renderer, prepare
+from affinage.tuning.prepare import load_data, prepare
 from affinage.use import BUDGET, Adapted, load_model
 from affinage.wiring import OBJECTIVE_TABLE
 

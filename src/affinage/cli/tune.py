@@ -15,7 +15,7 @@ from affinage.recipe import Recipe, load_recipe, make_recipe, merge, parse_overr
 
 if TYPE_CHECKING:
     from affinage.runs import Run
-    from affinage.tuning.prepare import Prepared
+    from affinage.tuning.prepared import Prepared
 
 INTERRUPTED = 130
 

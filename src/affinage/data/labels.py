@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Task = Literal["single", "multi", "number"]
 _SAYS: dict[Task, str] = {"single": "one label", "multi": "several labels", "number": "a number"}
+_SEPARATORS = (";", "|", ",")  # that may stand between several labels in one cell
 _FIX = "check that the label column is the right one (--set columns.label=NAME)"
 
 
@@ -77,10 +78,11 @@ def _check_single(counts: dict[str, int]) -> None:
     once = [label for label, count in counts.items() if count == 1]
     if once:
         named = ", ".join(repr(label) for label in once[:10]) + (", ..." if len(once) > 10 else "")
-        raise InputError(
-            f"{len(once)} of {len(counts)} labels have one text only: {named}",
-            fix="give each label at least 2 different texts, join it with another label, or leave its row out",
-        )
+        between = next((mark for mark in _SEPARATORS if sum(mark in label for label in once) > len(once) / 2), None)
+        fix = "give each label at least 2 different texts, join it with another label, or leave its row out"
+        if between:
+            fix += f"; where a cell holds several labels: --set label_separator='{between}'"
+        raise InputError(f"{len(once)} of {len(counts)} labels have one text only: {named}", fix=fix)
 
 
 def _check_several(counts: dict[str, int], records: Sequence[Labelled]) -> None:

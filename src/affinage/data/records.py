@@ -136,7 +136,7 @@ class Chat(Record):
     @property
     def split_key(self) -> str:
         # The prompt alone: two answers to one question must not stand on both sides.
-        return normalised("\n".join(m.content for m in self.prompt if m.role != "system"))
+        return _asked(self.prompt)
 
 
 Label = str | tuple[str, ...] | float
@@ -174,7 +174,7 @@ class Prompt(Record):
 
     @property
     def split_key(self) -> str:
-        return normalised("\n".join(m.content for m in self.messages if m.role != "system"))
+        return _asked(self.messages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +217,7 @@ class Preference(Record):
 
     @property
     def split_key(self) -> str:
-        return normalised("\n".join(m.content for m in self.messages if m.role != "system"))
+        return _asked(self.messages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +238,7 @@ class Rated(Record):
 
     @property
     def split_key(self) -> str:
-        return normalised("\n".join(m.content for m in self.messages if m.role != "system"))
+        return _asked(self.messages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +263,10 @@ class Pair(Record):
     def split_key(self) -> str:
         # The query alone: its passages must not stand on both sides.
         return normalised(self.query)
+
+
+def _asked(messages: tuple[Message, ...]) -> str:
+    return normalised("\n".join(m.content for m in messages if m.role != "system"))
 
 
 def normalised(text: str) -> str:

@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from affinage.data.check_digits import is_card, is_iban, is_isbn10, is_nir
 from affinage.data.records import Chat, Labelled, Message, Pair, Preference, Prompt, Rated, Record, Text
@@ -311,7 +311,7 @@ def map_texts(record: AnyRecord, change: Change) -> AnyRecord:
         new = replace(record, query=change(record.query), passage=change(record.passage), negatives=negatives)
     else:
         raise TypeError(f"{type(record).__name__} has no texts that are known")
-    return new
+    return cast("AnyRecord", new)
 
 
 def _map_turns(turns: tuple[Message, ...], change: Change) -> tuple[Message, ...]:

@@ -33,6 +33,7 @@ class Evaluation:
 
     `against` names what `after` was compared with: "before", or the best baseline where a new head had no before.
     `metrics` holds {name: {"before", "after"}} ready for JSON. `folds` is set when the figure is cross-validated.
+    `origin` says in the sentence which rows these are.
     """
 
     rows: int
@@ -48,6 +49,7 @@ class Evaluation:
     baselines: dict[str, Interval] = field(default_factory=dict)
     forgetting: dict[str, Any] | None = None
     folds: int | None = None
+    origin: str = "held out"
 
     @property
     def best_baseline(self) -> str | None:
@@ -66,7 +68,7 @@ class Evaluation:
         reference = self.before if self.against == BEFORE else self.baselines[self.against]
         start = "" if self.against == BEFORE else f" of the best baseline ({self.against})"
         span = f"{_number(reference)}{start} -> {_number(self.after)}"
-        rows = f"{self.rows:,} rows" + (f", {self.folds}-fold cross-validation" if self.folds else ", held out")
+        rows = f"{self.rows:,} rows, " + (f"{self.folds}-fold cross-validation" if self.folds else self.origin)
         return f"{said}: {name} {span} ({_bounds(self.difference)}; {rows}){self._alternative()}."
 
     def _alternative(self) -> str:

@@ -30,6 +30,7 @@ IN, FAR = 0.8, 1.2  # the model's bits per byte over the n-gram's: below the fir
 FITTED, SCORED = 20_000, 12_000  # bytes that the n-gram reads, and that both are asked about
 _LEAST = 4_000  # bytes of data below which nothing is said
 _ROW = 3_000  # characters of one row that are looked at, so that many rows have a say
+_BLOCK = 2_000  # characters up to which the model reads short rows together
 _ENCODED = 200  # rows of each side that the classifier is shown
 _NAMED = 5
 _FOLDS = 5
@@ -100,8 +101,10 @@ def measure(
     general = [(record.source, record.text) for record in general_records()]
     general_fitted, general_scored = _parts(general, size)
     own, general_own = _entropy(fitted, scored), _entropy(general_fitted, general_scored)
-    scores, tokens, unknown = _scored(model, renderer, scored)
-    general_scores, general_tokens, _ = _scored(model, renderer, general_scored)
+    blocks = _blocks(scored)
+    scores, tokens, unknown = _scored(model, renderer, blocks)
+    row_scores = scores if len(blocks) == len(scored) else _scored(model, renderer, scored)[0]
+    general_scores, general_tokens, _ = _scored(model, renderer, _blocks(general_scored))
     bits, general_bits = _bits(scores), _bits(general_scores)
     return Distance(
         verdict="in" if bits / own < IN else "far" if bits / own > FAR else "near",
@@ -115,7 +118,7 @@ def measure(
         general_tokens_per_word=general_tokens / _words(general_scored),
         unknown_share=unknown,
         vocabulary_overlap=_overlap([t for _, t in scored], [t for _, t in general]),
-        foreign=_foreign(scored, scores),
+        foreign=_foreign(scored, row_scores),
     )
 
 
@@ -137,6 +140,17 @@ def _parts(rows: Sequence[tuple[Source, str]], size: int | None = None) -> tuple
         part.append((source, kept))
         room[id(part)] -= len(kept.encode())
     return read, asked
+
+
+def _blocks(rows: Places) -> Places:
+    """Short rows one after the other, as the n-gram reads them: alone, a row of a few words is all beginning."""
+    blocks: Places = []
+    for source, text in rows:
+        if blocks and len(blocks[-1][1]) + len(text) < _BLOCK:
+            blocks[-1] = (blocks[-1][0], f"{blocks[-1][1]}\n{text}")
+        else:
+            blocks.append((source, text))
+    return blocks
 
 
 def _entropy(fitted: Places, scored: Places) -> float:

@@ -148,7 +148,9 @@ def _training(run: RunFiles) -> dict[str, Any] | None:
         rows = [row for row in run.steps if row.get(key) is not None]
         if len(rows) > 1:
             panels.append(small(title, [row["step"] for row in rows], [row[key] for row in rows]))
-    return {"plot": losses(steps, [row["loss"] for row in run.steps], points), "panels": panels}
+    numbers = ((run.plan.get("settings") or {}).get("head.task") or {}).get("value") == "number"
+    label = "squared error, in variances" if numbers else "loss, nats per unit learned"
+    return {"plot": losses(steps, [row["loss"] for row in run.steps], points, label), "panels": panels}
 
 
 def _known(value: Mapping[str, Any]) -> bool:

@@ -72,8 +72,10 @@ def forest(bars: Sequence[Bar], label: str) -> str:
     return svg[0]
 
 
-def losses(steps: Sequence[float], values: Sequence[float], validations: Sequence[tuple[float, float]]) -> str:
-    """Training loss, faint and smoothed, with the validation scores as points on it."""
+def losses(
+    steps: Sequence[float], values: Sequence[float], validations: Sequence[tuple[float, float]], label: str
+) -> str:
+    """Training loss, faint and smoothed, with the validation scores as points on it; `label` names the loss."""
     with _figure(6.4, 2.9) as (axes, svg):
         at, shown = _thinned(steps, values)
         axes.plot(at, shown, color=MUTED, linewidth=0.8, alpha=0.45)
@@ -88,7 +90,7 @@ def losses(steps: Sequence[float], values: Sequence[float], validations: Sequenc
             axes.set_ylim(low - 0.05 * (high - low or 1), high + 0.08 * (high - low or 1))
         axes.locator_params(axis="x", integer=True)
         axes.set_xlabel("optimizer step")
-        axes.set_ylabel("loss, nats per unit learned")
+        axes.set_ylabel(label)
         axes.legend(loc="upper right")
     return svg[0]
 

@@ -14,7 +14,7 @@ from affinage.data.batches import Batches
 from affinage.data.records import Labelled
 from affinage.data.targets import label_text, target_array
 from affinage.evaluation.answers import encoding_logits, mean_loss_of, row_logits, score_encodings, score_logits
-from affinage.evaluation.comparison import Evaluation, compare_heads
+from affinage.evaluation.comparison import NAMES, Evaluation, compare_heads
 from affinage.evaluation.forgetting import forgetting
 from affinage.evaluation.growth import learning_curve, point
 from affinage.evaluation.measures import MEASURES, Sides
@@ -28,7 +28,7 @@ from affinage.training.heads import HeadFit, fit_head
 from affinage.training.reporting import Reporter
 from affinage.tuning.fit import Source
 from affinage.tuning.language import score_general
-from affinage.tuning.prepare import Prepared
+from affinage.tuning.prepared import Prepared
 from affinage.wiring import make_objective
 
 DEPTHS = (0.4, 0.6, 0.8)  # of the blocks: layers to choose from beside the last
@@ -143,7 +143,7 @@ class ClassificationWork:
             points = [*self._curve(model), point(1.0, len(self.prepared.sides["train"]), whole)]
             found["curve.json"] = {"metric": whole.metric, "points": points}
             told = [f"{100 * p['share']:.0f} %: {p[whole.metric]['value']:.3f}" for p in points]
-            self.reporter.note(f"{whole.metric.replace('_', ' ')} by share of the rows  {'   '.join(told)}")
+            self.reporter.note(f"{NAMES.get(whole.metric, whole.metric)} by share of the rows  {'   '.join(told)}")
         self.reporter.note(f"forward passes: {self.passes['done']:,} done, {self.passes['avoided']:,} avoided")
         return found
 

@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from affinage.tuning.prepare import Prepared
+from affinage.tuning.prepared import Prepared
 
 PACKAGES = ("affinage", "torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
 

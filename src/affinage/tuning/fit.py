@@ -97,7 +97,7 @@ class Fit:
         if not progress.best_step:
             self.reporter.note(
                 f"no step was better within the forgetting budget of {self.budget:g} bits per byte: the weights are "
-                "as they were; replay more general text (--set replay=...), or allow more"
+                "as they were"
             )
         return Fitted(self.last, progress.best_step, ended, progress.seconds)
 

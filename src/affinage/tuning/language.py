@@ -25,7 +25,7 @@ from affinage.objectives.base import Objective
 from affinage.training.reporting import Reporter
 from affinage.tuning.fewshot import few_shot_rows
 from affinage.tuning.fit import Source
-from affinage.tuning.prepare import Prepared
+from affinage.tuning.prepared import Prepared
 from affinage.wiring import make_objective
 
 SAMPLE_TOKENS = 80

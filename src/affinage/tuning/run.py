@@ -9,7 +9,7 @@ from typing import Any
 
 from affinage.data.ledger import write_dropped
 from affinage.device import peak_memory, seed_everything
-from affinage.errors import InputError, RunError
+from affinage.errors import GateError, InputError, RunError
 from affinage.evaluation.comparison import Evaluation
 from affinage.files import clear_sides, is_empty, remove_folder, write_json
 from affinage.inspection.findings import Findings
@@ -24,7 +24,9 @@ from affinage.runs import INTERRUPTED, Run, create_run, free_name, open_run
 from affinage.training.reporting import Reporter, Silent
 from affinage.tuning.environment import environment
 from affinage.tuning.fit import Fit, Fitted
-from affinage.tuning.prepare import Prepared, prepare
+from affinage.tuning.handling import handling_lines
+from affinage.tuning.prepare import prepare
+from affinage.tuning.prepared import Prepared
 from affinage.tuning.survey import checked
 from affinage.tuning.work import Work, make_work
 
@@ -101,6 +103,7 @@ def _work(run: Run, prepared: Prepared, findings: Findings, reporter: Reporter) 
     general = work.general(model)
     samples = work.samples(model) if prepared.language else []
     fitted, reached = _train(run.folder, prepared, work, model, reporter, prepared.sides["train"])
+    _refuse_none_within_budget(run, prepared, fitted)
     run.write("plan.json", prepared.plan.to_json())  # with what was chosen by measurement
     _save(run, prepared, work, model)
     write_json(run.folder / "ledger.json", prepared.ledger(reached).to_json())
@@ -143,6 +146,23 @@ def _train(
     work.settle(model)
     rows = prepared.rows_at(numbers)
     return fitted, {rows[number].record_id for number in batches.seen() if number < len(rows)}
+
+
+def _refuse_none_within_budget(run: Run, prepared: Prepared, fitted: Fitted) -> None:
+    """Weights that were never changed are no run.
+
+    Raises:
+        GateError: every validation score but the first cost more general text than the budget allows.
+    """
+    if prepared.recipe.forgetting_budget is None or fitted.best_step or not prepared.sides["validation"]:
+        return
+    raise GateError(
+        f"no step was better within the forgetting budget of {prepared.recipe.forgetting_budget:g} bits per byte: nothing "
+        "was saved",
+        fix=f"affinage tune --resume {run.folder} goes on"
+        if fitted.ended == INTERRUPTED
+        else "allow more, replay more general text (--set replay=...), or lower the learning rate",
+    )
 
 
 def _fold(run: Run, prepared: Prepared, work: Work, number: int, reporter: Reporter) -> Any:
@@ -205,7 +225,9 @@ def summary_lines(run: Run, seconds: float, peak: int) -> list[tuple[str, str]]:
     forgetting = evaluation.get("forgetting")
     if forgetting:
         old, new = forgetting["before"]["value"], forgetting["after"]["value"]
-        rows.append(("general text", f"{old:.3f} -> {new:.3f} bits per byte (lower is better)"))
+        budget = run.recipe.forgetting_budget
+        allowed = "" if budget is None else f"; the budget was {budget:g} more"
+        rows.append(("general text", f"{old:.3f} -> {new:.3f} bits per byte (lower is better{allowed})"))
     return [
         *rows,
         ("took", f"{duration(seconds)}, at most {peak / 2**30:.1f} GiB"),
@@ -218,7 +240,8 @@ def _show_plan(prepared: Prepared, findings: Findings, out: str, reporter: Repor
         reporter.note(f"note: {note}")
     for finding in findings.of("warning"):
         reporter.note(f"warning: {finding.message} [{finding.code}]")
-    reporter.table("plan", prepared.plan.lines(prepared.recipe.model, out))
+    learn, data, *rest = prepared.plan.lines(prepared.recipe.model, out)
+    reporter.table("plan", [learn, data, *handling_lines(prepared), *rest])
 
 
 def _refuse_used(folder: Path) -> None:

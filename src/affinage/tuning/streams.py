@@ -8,40 +8,39 @@ that says the same as a held-out or validation row is kept out of the training w
 from __future__ import annotations
 
 import itertools
-import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
 
-from affinage.data.layouts.known import Layout, recognise
+from affinage.data.layouts.columns import Values
+from affinage.data.layouts.known import recognise
+from affinage.data.layouts.layout import Layout, Make
 from affinage.data.ledger import Drop
-from affinage.data.reading.blocks import read_line
+from affinage.data.load import nothing_left
 from affinage.data.reading.readers import read_source
 from affinage.data.reading.sources import DOCUMENTS, HUB, Found, RawRow, find, suffix_of
-from affinage.data.records import Chat, Record, Text, digest
+from affinage.data.records import Record, Source, digest
+from affinage.data.redaction import redacted
 from affinage.data.rendering.renderer import Renderer
 from affinage.data.streams.spool import spool
 from affinage.data.streams.stream import Reserved, RowStream, StreamSource
 from affinage.data.streams.token_cache import TokenCache
+from affinage.device import machine
 from affinage.errors import InputError
+from affinage.planning.plan import make_plan
 from affinage.recipe import Recipe
+from affinage.tuning.choice import choose, make_facts, make_renderer
+from affinage.tuning.prepared import SIDES, Prepared, by_record
+from affinage.tuning.sampling import Sampled, sample
+from affinage.wiring import OBJECTIVE_TABLE
 
 LARGE = 256 << 20  # bytes, unpacked; larger data are read while training
 _UNPACKED = 4  # times that a compressed file grows, about
-_SAMPLED = 2000  # training rows that are looked at first
 _HEAD = 100  # rows that tell the layout
-HELD_OUT, VALIDATION = 1000, 500
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """Records from random places, by side; `rows` is about how many the files hold."""
-
-    sides: dict[str, list[Record]]
-    drops: list[Drop]
-    rows: int
 
 
 def is_streamed(recipe: Recipe) -> bool:
@@ -56,8 +55,90 @@ def is_streamed(recipe: Recipe) -> bool:
     return sum(sizes) > LARGE
 
 
-def open_sources(recipe: Recipe, found: Found) -> tuple[list[StreamSource], dict[str, str]]:
-    """The files as JSON lines with their layouts, and what the layouts say.
+def prepare_streamed(recipe: Recipe) -> Prepared:
+    """As `prepare`, on a sample of rows; the others are read while training.
+
+    Raises:
+        InputError: also where the rows are of a kind that must be held in memory.
+    """
+    _refuse_unseen(recipe)
+    found = find(recipe.data)
+    redactions: Counter[str] = Counter()
+    sources, layouts = open_sources(recipe, found, redactions)
+    sampled = sample(sources, recipe)
+    records = [record for side in SIDES for record in sampled.sides[side]]
+    if not records:
+        raise nothing_left(found.uris, sampled.drops)
+    choice = choose(recipe, type(records[0]))
+    if not OBJECTIVE_TABLE[choice.objective].language or recipe.folds not in (None, 1):
+        raise InputError(
+            f"objective {choice.objective}{' with folds' if recipe.folds else ''} holds its rows in memory",
+            fix="--set stream=false, or a smaller sample of the data",
+        )
+    renderer = make_renderer(recipe, choice.base)
+    rows, drops = renderer.rows(records)
+    rows_of = by_record(rows)
+    kept = [record for record in records if record.id in rows_of]
+    numbers = {record.id: number for number, record in enumerate(kept)}
+    sides = {side: [numbers[r.id] for r in sampled.sides[side] if r.id in numbers] for side in SIDES}
+    train_rows = [row for number in sides["train"] for row in rows_of[kept[number].id]]
+    if not train_rows:
+        raise InputError(f"{found.uris[0]}: too few rows to stream", fix="--set stream=false")
+    reserved = len(sides["validation"]) + len(sides["held_out"])
+    sizes = {side: len(of) for side, of in sides.items()} | {"train": max(1, sampled.rows - reserved)}
+    here = machine(recipe.device, recipe.dtype, recipe.threads)
+    facts = make_facts(recipe, choice, kept[0].kind, sampled.rows, sizes, train_rows, [], here)
+    scale = sizes["train"] / len(sides["train"])
+    facts = replace(facts, scale=scale, learned_tokens=round(scale * facts.learned_tokens))
+    lenient = make_renderer(
+        recipe.model_copy(update={"too_long": "drop"}) if recipe.too_long == "error" else recipe, choice.base
+    )
+    stream = make_stream(recipe, sources, lenient, sampled)
+    return Prepared(
+        recipe=recipe,
+        objective=choice.objective,
+        train=choice.train,
+        base=choice.base,
+        machine=here,
+        renderer=renderer,
+        records=kept,
+        read=len(kept) + len(sampled.drops) + len(drops),
+        drops=[*sampled.drops, *drops],
+        layouts=layouts,
+        notes=[*found.notes, *notes(stream, sampled)],
+        labels=[],
+        rows_of=rows_of,
+        sides=sides,
+        plan=make_plan(recipe, facts),
+        redactions=dict(redactions),
+        stream=stream,
+    )
+
+
+def _refuse_unseen(recipe: Recipe) -> None:
+    """What must look at all rows at once.
+
+    Raises:
+        InputError: the recipe asks for it.
+    """
+    asked = {
+        "near_duplicates=drop": recipe.near_duplicates == "drop",
+        "decontaminate": bool(recipe.decontaminate),
+        "columns.group": "group" in recipe.columns,
+        "columns.time": "time" in recipe.columns,
+    }
+    for key, wanted in asked.items():
+        if wanted:
+            raise InputError(
+                f"{key} needs all rows in memory, and these are read while training",
+                fix="--set stream=false, or a smaller sample of the data",
+            )
+
+
+def open_sources(
+    recipe: Recipe, found: Found, redactions: Counter[str]
+) -> tuple[list[StreamSource], dict[str, str]]:
+    """The files as JSON lines with their layouts, and what the layouts say; `redactions` counts while rows are read.
 
     Raises:
         InputError: a document, an unreadable file, or rows of no known layout.
@@ -74,62 +155,23 @@ def open_sources(recipe: Recipe, found: Found) -> tuple[list[StreamSource], dict
             [row for row in head if isinstance(row, RawRow)], recipe.columns, label_separator=recipe.label_separator
         )
         layouts[uri] = f"{layout.name}: {layout.description}"
-        settings = orjson.dumps([recipe.columns, recipe.label_separator], option=orjson.OPT_SORT_KEYS)
+        if recipe.redact:
+            layout = replace(layout, make=partial(_redacted, layout.make, redactions))
+        settings = orjson.dumps([recipe.columns, recipe.label_separator, recipe.redact], option=orjson.OPT_SORT_KEYS)
         sources.append(StreamSource(path, layout, settings.decode()))
     if not sources:
         raise InputError(f"{recipe.data[0]}: no rows", fix="check that the file holds more than a header")
     return sources, layouts
 
 
+def _redacted(make: Make, counts: Counter[str], values: Values, source: Source) -> Record:
+    record, found = redacted(make(values, source))
+    counts.update(found)
+    return record
+
+
 def _is_row(row: RawRow | Drop) -> bool:
     return isinstance(row, RawRow)
-
-
-def sample(sources: Sequence[StreamSource], recipe: Recipe) -> Sampled:
-    """Rows from random places, each text on one side only."""
-    sizes = [Path(source.path).stat().st_size for source in sources]
-    rng = random.Random(f"sample-{recipe.seed}")
-    drops: list[Drop] = []
-    lines = read = 0
-    records: dict[str, Record] = {}
-    wanted = HELD_OUT + VALIDATION + _SAMPLED
-    for _ in range(2 * wanted):
-        (number,) = rng.choices(range(len(sources)), sizes)
-        row, size = read_line(sources[number].path, rng.randrange(sizes[number]))
-        lines, read = lines + 1, read + size
-        for item in [row] if isinstance(row, Drop) else sources[number].layout.to_records(row):
-            if isinstance(item, Drop):
-                drops.append(item)
-            else:
-                records.setdefault(item.id, item)
-        if len(records) >= wanted:
-            break
-    rows = max(len(records), round(sum(sizes) * lines / max(1, read)))
-    return Sampled(_sides(list(records.values()), rows, recipe), drops, rows)
-
-
-def _sides(records: list[Record], rows: int, recipe: Recipe) -> dict[str, list[Record]]:
-    """Whole keys to each side; a small file gives a smaller part of itself."""
-    share = min(0.2 * rows, max(100.0, 0.05 * rows), float(HELD_OUT))
-    room = {
-        "held_out": min(_count(recipe.held_out, share, rows), HELD_OUT),
-        "validation": min(_count(recipe.validation, share / 2, rows), VALIDATION),
-    }
-    sides: dict[str, list[Record]] = {"held_out": [], "validation": [], "train": []}
-    by_key: dict[str, str] = {}
-    for record in records:
-        side = by_key.get(record.split_key)
-        if side is None:
-            side = next((name for name, limit in room.items() if len(sides[name]) < limit), "train")
-            by_key[record.split_key] = side
-        sides[side].append(record)
-    return sides
-
-
-def _count(asked: float | None, derived: float, rows: int) -> int:
-    if asked is None:
-        return max(1, round(derived))
-    return round(asked if asked >= 1 else asked * rows)
 
 
 def make_stream(recipe: Recipe, sources: Sequence[StreamSource], renderer: Renderer, sampled: Sampled) -> RowStream:
@@ -156,14 +198,10 @@ def _weighted(sources: Sequence[StreamSource], recipe: Recipe) -> list[StreamSou
     ]
 
 
-def plain_text(records: Sequence[Record]) -> bool:
-    """Whether these are kinds that can be streamed."""
-    return all(isinstance(record, Text | Chat) for record in records)
-
-
 def notes(stream: RowStream, sampled: Sampled) -> Iterator[str]:
     """What a person should know of a streamed run."""
     looked = sum(map(len, sampled.sides.values()))
     yield f"streamed: {looked:,} of about {sampled.rows:,} rows were looked at, from random places; the rest is read later"
     yield f"shuffle: {stream.guarantee()}"
     yield "damaged or too long rows that are met later are dropped and counted in the ledger"
+    yield "near-duplicates are not looked for: only rows that say the same stand on one side of the split"

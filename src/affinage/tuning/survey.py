@@ -20,7 +20,9 @@ from affinage.inspection.material import Material
 from affinage.models.loading import Base, open_base
 from affinage.models.trainables import check_trainable
 from affinage.recipe import Recipe
-from affinage.tuning.prepare import Prepared, load_data, make_renderer, prepare
+from affinage.tuning.choice import make_renderer
+from affinage.tuning.prepare import load_data, prepare
+from affinage.tuning.prepared import Prepared
 from affinage.wiring import OBJECTIVE_TABLE, choose_objective, choose_train
 
 _TOGETHER = 1024  # records rendered in one call

@@ -10,7 +10,7 @@ from affinage.models.adapted import AdaptedModel
 from affinage.objectives.base import Objective
 from affinage.training.reporting import Reporter
 from affinage.tuning.fit import Source
-from affinage.tuning.prepare import Prepared
+from affinage.tuning.prepared import Prepared
 
 if TYPE_CHECKING:
     from torch import nn

@@ -89,7 +89,9 @@ class TokenCache:
             return "these rows were not seen before"
         old = before.get("parts") or {}
         changed = [name for name, value in parts.items() if old.get(name) != value]
-        return f"changed: {', '.join(changed)}" if changed else "what was kept has been dropped since"
+        if "tokenizer" in changed:  # the other parts follow from it
+            changed = ["tokenizer"]
+        return f"another {', '.join(changed)} than last time" if changed else "what was kept has been dropped since"
 
     def _remember(self, data: str, parts: Mapping[str, str]) -> None:
         known = [entry for entry in self._known() if entry.get("data") != data]
