@@ -19,7 +19,9 @@ KEPT = HERE / "evaluations"
 def main() -> None:
     """Run what was asked for, one after the other."""
     options = parser(__doc__, "runs of runs.yaml")
-    options.add_argument("--steps", type=int, help="fewer optimizer steps, to see whether everything runs; kept nowhere")
+    options.add_argument(
+        "--steps", type=int, help="fewer optimizer steps, to see whether everything runs; kept nowhere"
+    )
     options.add_argument("--missing", action="store_true", help="only runs of which nothing is kept yet")
     asked = options.parse_args()
     for entry in chosen(asked.names, {entry.name: entry for entry in entries()}):
@@ -74,7 +76,11 @@ def _kept(entry: Entry, commands: list[list[str]], test: dict[str, Any] | None) 
 
 
 def _slim(evaluation: dict[str, Any]) -> dict[str, Any]:
-    metrics = {name: pair for name, pair in evaluation.get("metrics", {}).items() if name not in ("confusion", "labels", "points")}
+    metrics = {
+        name: pair
+        for name, pair in evaluation.get("metrics", {}).items()
+        if name not in ("confusion", "labels", "points")
+    }
     return {key: value for key, value in evaluation.items() if key not in ("run", "metrics")} | {"metrics": metrics}
 
 

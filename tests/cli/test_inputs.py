@@ -19,7 +19,7 @@ def items(folder: Path, *rows: dict[str, Any], objective: str = "classify", **se
     path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     settings.setdefault("columns", {})
     found = read_items([str(path)], objective=objective, **settings)
-    return [(item.error or item.text or item.turns[-1].content, item.truth) for item in found]
+    return [(item.error or item.text or item.prompt.messages[-1].content, item.truth) for item in found]
 
 
 def test_texts_need_no_label(tmp_path: Path) -> None:

@@ -30,6 +30,11 @@ def test_a_label_seen_once_is_refused_by_name() -> None:
         label_map(records("late", "late", "warm", "warm", "lost"))
 
 
+def test_labels_that_look_like_several_name_the_setting() -> None:
+    with pytest.raises(InputError, match="label_separator=';'"):
+        label_map(records("late", "late", "late;warm", "cold;late", "warm", "warm"))
+
+
 def test_one_text_twice_is_still_one_text() -> None:
     twice = [Labelled(text="So late!", label="late"), Labelled(text="so  LATE!", label="late")]
     with pytest.raises(InputError, match="'late'"):

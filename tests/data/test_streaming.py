@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,16 @@ def test_a_second_run_maps_what_the_first_has_rendered(path: Path, renderer: Ren
     second = make(path, renderer, tmp_path / "cache")
     assert texts_of(batches(second), renderer) == texts
     assert (first.hits, second.misses) == (0, 0)
+
+
+def test_redacted_rows_never_come_from_a_cache_of_plain_ones(renderer: Renderer, tmp_path: Path) -> None:
+    file = tmp_path / "mails.jsonl"
+    file.write_text("".join(json.dumps({"text": f"Write to nora.{n}@example.org now."}) + "\n" for n in range(20)))
+    plain = make(file, renderer, tmp_path / "cache")
+    assert all("example.org" in text for text in texts_of(batches(plain), renderer))
+    hidden = make(file, renderer, tmp_path / "cache")
+    hidden.blocks = [(replace(source, redact=True), block) for source, block in hidden.blocks]
+    assert set(texts_of(batches(hidden), renderer)) == {"Write to [EMAIL] now."}
 
 
 def test_rows_far_apart_meet(path: Path, renderer: Renderer, tmp_path: Path) -> None:

@@ -121,12 +121,34 @@ def test_chats_with_tools_are_trained_and_scored_as_transformers_writes_them(
     data = tmp_path / "chats.jsonl"
     data.write_text("".join(json.dumps({"messages": chat, "tools": tools}) + "\n" for chat in chats))
     ids = Ids(monkeypatch)
-    run = _tuned(save_decoder(tmp_path / "base"), data, tmp_path / "run", None)
+    base = save_decoder(tmp_path / "base", max_position_embeddings=512)
+    run = _tuned(base, data, tmp_path / "run", None)
     wanted = Wanted(run, None)
     everything = sorted(wanted.whole(chat, tools) for chat in chats)
     held_out = [row for row in everything if row not in ids.trained]
     assert sorted(ids.trained + held_out) == everything
     assert sorted(row for row in ids.scored if row in everything) == sorted(held_out * 2)
+    sampled = [wanted.prompt(chat, tools) for chat in chats if wanted.whole(chat, tools) in held_out]
+    assert sorted(ids.prompts) == sorted(sampled * 2)
+
+    ids.prompts.clear()
+    bare = tmp_path / "bare.jsonl"  # the same without the last answers
+    bare.write_text("".join(json.dumps({"messages": chat[:-1], "tools": tools}) + "\n" for chat in chats))
+    for name, path in (("whole", data), ("bare", bare)):
+        out = tmp_path / f"{name}.out.jsonl"
+        assert main(["predict", str(run.folder), str(path), "--out", str(out), "--max-tokens", "1"]) == 0
+    load(run.folder).generate({"messages": chats[0][:-1], "tools": tools}, max_tokens=1)
+    prompts = [wanted.prompt(chat, tools) for chat in chats]
+    assert ids.prompts == [*prompts, *prompts, prompts[0]]
+    assert (tmp_path / "whole.out.jsonl").read_bytes() == (tmp_path / "bare.out.jsonl").read_bytes()
+
+    ids.prompts.clear()
+    functions = tmp_path / "tools.json"
+    functions.write_text(json.dumps(tools))
+    words = ["--tools", str(functions), "--prompt", chats[0][0]["content"], "--max-tokens", "1"]
+    assert main(["chat", str(run.folder), *words]) == 0
+    assert ids.prompts == [wanted.prompt(chats[0][:2], tools)]
+    assert main(["eval", str(run.folder), "--data", str(data)]) == 0
 
 
 class Wanted:
@@ -139,10 +161,10 @@ class Wanted:
     def whole(self, chat: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> list[int]:
         return self._ids([*self.before, *chat], False, tools)
 
-    def prompt(self, chat: list[dict[str, str]]) -> list[int]:
+    def prompt(self, chat: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> list[int]:
         """Up to where the last answer begins."""
-        found = self._ids([*self.before, *chat[:-1]], True)
-        assert self.whole(chat)[: len(found)] == found
+        found = self._ids([*self.before, *chat[:-1]], True, tools)
+        assert self.whole(chat, tools)[: len(found)] == found
         return found
 
     def _ids(self, turns: list[dict[str, Any]], prompt: bool, tools: list[dict[str, Any]] | None = None) -> list[int]:

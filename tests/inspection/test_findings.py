@@ -240,8 +240,8 @@ def test_too_long_rows_are_counted_of_all_rows(wish: str, write: Write, base: Pa
 def test_a_longer_context_is_offered_only_where_the_model_has_one(write: Write, base: Path) -> None:
     path = write([*chats(), SAME | {"response": "so " * 600}])
     assert "this one takes 512 tokens" in one(found(path, base), "too-long").fix
-    path = write([*chats(), SAME | {"response": "so " * 100}])
-    assert one(found(path, base, context=200), "too-long").fix.startswith("--set context=2")
+    path = write([*chats(), SAME | {"response": "so " * 300}])
+    assert one(found(path, base, context=200), "too-long").fix.startswith("--set context=3")
 
 
 def test_figures_and_signs_are_not_spelt_out(write: Write, base: Path) -> None:

@@ -205,7 +205,8 @@ _ENTRIES = (
           "What is learned from the set's own test rows makes any figure on them worthless.",
           "Name the training file alone, and measure on the other with `affinage eval RUN --data FILE`."),
     Entry("split-overlap", "warning", SIDES, "Held-out rows that training rows hold too, word for word or nearly.",
-          "The reported figure then measures memory.", "`--set near_duplicates=join` (the default) keeps copies together; rows made from one document or customer "
+          "The reported figure then measures memory.",
+          "`--set near_duplicates=join` (the default) keeps copies together; rows made from one document or customer "
           "need `--set columns.group=COLUMN`, and `--set near_duplicates=drop` keeps the first alone."),
 )  # fmt: skip
 

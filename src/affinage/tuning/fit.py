@@ -49,7 +49,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """How the training ended: `finished`, `early` (no better for `patience` scores) or `interrupted` (Ctrl-C)."""
+    """How the training ended: `finished`, `early` (no better for `patience` scores) or `interrupted` (Ctrl-C).
+
+    `best_step` is 0 where no step was better within the forgetting budget.
+    """
 
     steps: int
     best_step: int
@@ -91,8 +94,8 @@ class Fit:
         if self.budget is not None and not point:
             self._validate(0, progress)  # the untouched weights are within any budget
         ended = self._loop(optimizer, progress, done)
-        if progress.best is None:
-            return Fitted(self.last, self.last, ended, progress.seconds)
+        if progress.best is None:  # nothing was validated, or all of it was over the budget (some adapters begin so)
+            return Fitted(self.last, self.last if self.budget is None else 0, ended, progress.seconds)
         load_weights(self.best, self.model)
         if not progress.best_step:
             self.reporter.note(

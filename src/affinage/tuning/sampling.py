@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from affinage.data.ledger import Drop
 from affinage.data.reading.blocks import read_line
 from affinage.data.records import Record
+from affinage.data.redaction import redacted
 from affinage.data.streams.stream import StreamSource
 from affinage.recipe import Recipe
 from affinage.tuning.sides import HELD_OUT_CEILING, rows_to_hold_out, rows_to_validate
@@ -20,11 +22,12 @@ _VALIDATION = HELD_OUT_CEILING // 2
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Records from random places, by side; `rows` is about how many the files hold."""
+    """Records from random places, by side; `rows` is about how many the files hold, `redactions` placeholders by type."""
 
     sides: dict[str, list[Record]]
     drops: list[Drop]
     rows: int
+    redactions: dict[str, int] = field(default_factory=dict)
 
 
 def sample(sources: Sequence[StreamSource], recipe: Recipe) -> Sampled:
@@ -47,7 +50,19 @@ def sample(sources: Sequence[StreamSource], recipe: Recipe) -> Sampled:
         if len(records) >= wanted:
             break
     rows = max(len(records), round(sum(sizes) * lines / max(1, read)))
-    return Sampled(_sides(list(records.values()), rows, recipe), drops, rows)
+    redactions: Counter[str] = Counter()
+    if recipe.redact:
+        records = _redacted(records, redactions)
+    return Sampled(_sides(list(records.values()), rows, recipe), drops, rows, dict(redactions))
+
+
+def _redacted(records: dict[str, Record], counts: Counter[str]) -> dict[str, Record]:
+    changed: dict[str, Record] = {}
+    for record in records.values():
+        new, found = redacted(record)
+        counts.update(found)
+        changed.setdefault(new.id, new)
+    return changed
 
 
 def _sides(records: list[Record], rows: int, recipe: Recipe) -> dict[str, list[Record]]:

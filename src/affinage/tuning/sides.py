@@ -80,7 +80,7 @@ def make_sides(
     validation_rows = recipe.validation if recipe.validation is not None else float(rows_to_validate(count))
     if count < 4 and recipe.held_out is None:
         raise InputError(
-            f"{count} rows are too few to hold any out",
+            f"{count} row{' is' if count == 1 else 's are'} too few to hold any out",
             fix="add rows, or --set held_out=0 --set validation=0 to go without proof",
         )
     found = make_split(

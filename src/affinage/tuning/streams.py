@@ -8,23 +8,19 @@ that says the same as a held-out or validation row is kept out of the training w
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import orjson
 
-from affinage.data.layouts.columns import Values
 from affinage.data.layouts.known import recognise
-from affinage.data.layouts.layout import Layout, Make
+from affinage.data.layouts.layout import Layout
 from affinage.data.ledger import Drop
 from affinage.data.load import nothing_left
 from affinage.data.reading.readers import read_source
 from affinage.data.reading.sources import DOCUMENTS, HUB, Found, RawRow, find, suffix_of
-from affinage.data.records import Record, Source, digest
-from affinage.data.redaction import redacted
+from affinage.data.records import digest
 from affinage.data.rendering.renderer import Renderer
 from affinage.data.streams.spool import spool
 from affinage.data.streams.stream import Reserved, RowStream, StreamSource
@@ -63,8 +59,7 @@ def prepare_streamed(recipe: Recipe) -> Prepared:
     """
     _refuse_unseen(recipe)
     found = find(recipe.data)
-    redactions: Counter[str] = Counter()
-    sources, layouts = open_sources(recipe, found, redactions)
+    sources, layouts = open_sources(recipe, found)
     sampled = sample(sources, recipe)
     records = [record for side in SIDES for record in sampled.sides[side]]
     if not records:
@@ -110,7 +105,7 @@ def prepare_streamed(recipe: Recipe) -> Prepared:
         rows_of=rows_of,
         sides=sides,
         plan=make_plan(recipe, facts),
-        redactions=dict(redactions),
+        redactions=sampled.redactions,
         stream=stream,
     )
 
@@ -135,10 +130,8 @@ def _refuse_unseen(recipe: Recipe) -> None:
             )
 
 
-def open_sources(
-    recipe: Recipe, found: Found, redactions: Counter[str]
-) -> tuple[list[StreamSource], dict[str, str]]:
-    """The files as JSON lines with their layouts, and what the layouts say; `redactions` counts while rows are read.
+def open_sources(recipe: Recipe, found: Found) -> tuple[list[StreamSource], dict[str, str]]:
+    """The files as JSON lines with their layouts, and what the layouts say.
 
     Raises:
         InputError: a document, an unreadable file, or rows of no known layout.
@@ -155,19 +148,11 @@ def open_sources(
             [row for row in head if isinstance(row, RawRow)], recipe.columns, label_separator=recipe.label_separator
         )
         layouts[uri] = f"{layout.name}: {layout.description}"
-        if recipe.redact:
-            layout = replace(layout, make=partial(_redacted, layout.make, redactions))
         settings = orjson.dumps([recipe.columns, recipe.label_separator, recipe.redact], option=orjson.OPT_SORT_KEYS)
-        sources.append(StreamSource(path, layout, settings.decode()))
+        sources.append(StreamSource(path, layout, settings.decode(), redact=recipe.redact))
     if not sources:
         raise InputError(f"{recipe.data[0]}: no rows", fix="check that the file holds more than a header")
     return sources, layouts
-
-
-def _redacted(make: Make, counts: Counter[str], values: Values, source: Source) -> Record:
-    record, found = redacted(make(values, source))
-    counts.update(found)
-    return record
 
 
 def _is_row(row: RawRow | Drop) -> bool:
@@ -193,7 +178,7 @@ def _weighted(sources: Sequence[StreamSource], recipe: Recipe) -> list[StreamSou
     sizes = [Path(source.path).stat().st_size for source in sources]
     total, weights = sum(sizes), sum(recipe.mix)
     return [
-        StreamSource(source.path, source.layout, source.columns, weight / weights * total / size)
+        replace(source, times=weight / weights * total / size)
         for source, weight, size in zip(sources, recipe.mix, sizes, strict=True)
     ]
 

@@ -30,7 +30,12 @@ _TAGS = {
     "alternatives": "span",
     "preformat": "pre",
 }
-_LEFT_OUT = {"ref-list": "references", "graphic": "pictures", "media": "pictures", "supplementary-material": "supplementary files"}
+_LEFT_OUT = {
+    "ref-list": "references",
+    "graphic": "pictures",
+    "media": "pictures",
+    "supplementary-material": "supplementary files",
+}
 
 
 def read_article(path: Path, draft: Draft, limits: Limits) -> None:

@@ -11,6 +11,7 @@ alone. A question's `context` goes before it. A mapping of `columns` overrules a
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -177,7 +178,8 @@ def _nothing_fits(rows: Sequence[RawRow]) -> InputError:
     example = max(names, key=lambda name: _length(rows, name), default="COLUMN")
     return UnknownLayoutError(
         f"{place}: no known layout fits the columns {', '.join(names) or '(none)'}",
-        fix=f"known: {_KNOWN}; or name the columns, for example --set columns.text={example}",
+        fix=f"known: {_KNOWN}; or name the columns, for example --set {shlex.quote(f'columns.text={example}')}; or leave "
+        "this file out, where others hold the data",
     )
 
 

@@ -20,6 +20,7 @@ from affinage.data.layouts.layout import Layout
 from affinage.data.ledger import BadRows, Drop
 from affinage.data.reading.blocks import Block, blocks, line_count, read_block
 from affinage.data.records import digest
+from affinage.data.redaction import redacted
 from affinage.data.streams.packs import Pack, make_pack
 from affinage.data.streams.seen import SeenIds
 from affinage.data.streams.token_cache import TokenCache
@@ -35,12 +36,13 @@ _NAMED = 100  # dropped rows of a block whose places are kept; all are counted
 
 @dataclass(frozen=True, slots=True)
 class StreamSource:
-    """One file of JSON lines, how its rows are read, and how often each is drawn in a pass."""
+    """One file of JSON lines, how its rows are read, how often each is drawn in a pass, and whether it is redacted."""
 
     path: str
     layout: Layout
     columns: str
     times: float = 1.0
+    redact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class RowStream:
         with open(block.uri, "rb") as file:
             file.seek(block.start)
             raw = file.read(block.end - block.start) + file.readline()  # the last line may go on past the border
-        parts = (source.layout.description, source.columns, self.renderer.settings_digest, self.renderer.too_long)
+        parts = (source.layout.description, source.columns, source.redact, self.renderer.settings_digest)
         key = cache_key(raw, block.start, block.end, parts)
         found = self.cache.get(key)
         self.hits += found is not None
@@ -121,6 +123,8 @@ class RowStream:
                     drops.append(item.settle(self.bad_rows))
                 else:
                     records.append(item)
+        if source.redact:
+            records = [redacted(record)[0] for record in records]
         read = len(records) + len(drops)
         unique = {record.id: record for record in records}
         rows, lost = self.renderer.rows(list(unique.values()))
