@@ -41,8 +41,15 @@ def test_every_way_to_ask_is_read() -> None:
 
 @pytest.mark.parametrize(
     "asked",
-    [[{"role": "user"}], [{"content": "a"}], [{"role": "robot", "content": "a"}], [3], {"messages": 3}, {"tools": []}]
-    + [{"messages": ASKED, "tools": "{"}],
+    [
+        [{"role": "user"}],
+        [{"content": "a"}],
+        [{"role": "robot", "content": "a"}],
+        [3],
+        {"messages": 3},
+        {"tools": []},
+        {"messages": ASKED, "tools": "{"},
+    ],
 )
 def test_what_cannot_be_read_is_refused(asked: Asked) -> None:
     with pytest.raises(InputError, match="a prompt cannot be read"):

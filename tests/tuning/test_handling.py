@@ -94,8 +94,12 @@ def test_redacted_rows_hold_no_address(decoder: Path, rows: Path, stream: bool) 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"near_duplicates": "drop"}, {"decontaminate": ("rows.jsonl",)}, {"columns": {"group": "customer"}}]
-    + [{"columns": {"time": "day"}}],
+    [
+        {"near_duplicates": "drop"},
+        {"decontaminate": ("rows.jsonl",)},
+        {"columns": {"group": "customer"}},
+        {"columns": {"time": "day"}},
+    ],
 )
 def test_what_needs_all_rows_is_refused_for_a_stream(decoder: Path, rows: Path, settings: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="needs all rows in memory"):

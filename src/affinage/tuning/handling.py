@@ -27,7 +27,9 @@ def handling(prepared: Prepared) -> Told:
     if recipe.decontaminate:
         told["decontaminate"] = (list(recipe.decontaminate), f"{dropped['contaminated']:,} rows were dropped")
     if recipe.mix:
-        shares = (f"{name} {100 * one / sum(recipe.mix):.0f} %" for name, one in zip(recipe.data, recipe.mix, strict=False))
+        shares = (
+            f"{name} {100 * one / sum(recipe.mix):.0f} %" for name, one in zip(recipe.data, recipe.mix, strict=False)
+        )
         told["mix"] = (list(recipe.mix), f"of the training tokens: {', '.join(shares)}")
     if prepared.stream is not None:
         told["stream"] = (True, "asked for" if recipe.stream else "the files are large")

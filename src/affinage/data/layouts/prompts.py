@@ -71,6 +71,7 @@ def _as_data(turn: Message) -> dict[str, Any]:
         functions = [{"name": call.name, "arguments": call.arguments} for call in turn.calls]
         ids = [{"id": call.id} if call.id else {} for call in turn.calls]
         written["tool_calls"] = [
-            {**number, "type": "function", "function": function} for number, function in zip(ids, functions, strict=True)
+            {**number, "type": "function", "function": function}
+            for number, function in zip(ids, functions, strict=True)
         ]
     return written | ({"name": turn.name} if turn.name else {}) | ({"tool_call_id": turn.call} if turn.call else {})
