@@ -87,6 +87,8 @@ def test_a_classifier_is_measured_beside_its_baselines(call: Call, classifier: P
     result = call("eval", classifier, "--data", tickets, "--json")
     assert result.code == 0, result.err
     assert result.json["rows"] == 40
+    assert "40 of them in the run's own data" in result.json["sentence"]
+    assert "held out" not in result.json["sentence"]
     assert set(result.json["baselines"]) == {"majority class", "tf-idf + logistic regression"}
     write_lines(Path("odd.jsonl"), [{"text": "milk", "label": "wine"}, {"text": "oven", "label": "bread"}])
     odd = call("eval", classifier, "--data", "odd.jsonl")

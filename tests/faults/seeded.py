@@ -208,7 +208,7 @@ TOKENS = {
     "padding is the end": rows("pad-is-eos", "note", CHATS, model="padded"),
     "two templates": rows("template-differs", "warning", CHATS, model="torn"),
     "unknown characters": rows("unknown-token", "warning", CHATS, model="words"),
-    "bytes for words": rows("spelt-out", "warning", [ask(f"How old is {n}?", f"{n}: {LONG}") for n in range(12)]),
+    "bytes for words": rows("spelt-out", "warning", [ask(f"How old is {n}?", f"{n}: {LONG}{LONG}") for n in range(12)]),
 }  # fmt: skip
 LABELS = {
     "one class": rows("one-label", "error", [row | {"label": "late"} for row in LABELLED]),
@@ -250,6 +250,9 @@ SIDES = {
     "nearly the same": rows("near-duplicate", "note", [*TEXTS, {"text": NEAR}, {"text": NEAR + " or so"}]),
     "copies on both sides": rows(
         "split-overlap", "warning", CLONES, "--set", "near_duplicates=keep", "--set", "folds=1"
+    ),
+    "two parts of a split as one": Fault(
+        "split-files", "warning", {"data/train.jsonl": TEXTS, "data/test.jsonl": [{"text": NEAR}]}
     ),
 }
 FAULTS = READING | CONTENT | ANSWERS | TOKENS | LABELS | COMPARISONS | SIDES
