@@ -70,11 +70,13 @@ def rows_for(objective: str) -> list[dict[str, Any]]:
     `multi` and `number` are labelled rows like `classify`'s, with several labels or a number each.
     """
     some = [f"{_THINGS[n % 14]} {_THINGS[(3 * n + 1) % 14]} {n}{'!' * (n % 4)}" for n in range(16)]
+    objective = "dpo" if objective == "reward" else objective
     made = {
         "pretrain": [{"text": f"We saw the {text}."} for text in some],
         "sft": [{"prompt": f"Tell {n}", "response": f"So {text}."} for n, text in enumerate(some)],
         "classify": [{"text": f"Here we saw {text}", "label": ("odd", "even")[n % 2]} for n, text in enumerate(some)],
         "multi": [{"text": f"Here we saw {text}", "labels": _NAMES[n % 4]} for n, text in enumerate(some)],
+        "dpo": [{"prompt": f"Tell {n}", "chosen": f"So {text}.", "rejected": f"No {text}?"} for n, text in enumerate(some)],
         "number": [{"text": f"Here we saw {text}", "label": 3.5 + n} for n, text in enumerate(some)],
     }[objective]
     answer = {key: value for key, value in made[0].items() if key in ("label", "labels")}

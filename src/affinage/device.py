@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import random
 import time
@@ -17,15 +19,18 @@ from affinage.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from affinage.products import Library
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a run may use. `memory` is what the device has free, in bytes."""
+    """What a run may use. `memory` is what the device has free, in bytes; `products` multiplies matrices on a CPU."""
 
     device: str
     dtype: str
     threads: int
     memory: int
+    products: Library = "torch"
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -36,12 +41,14 @@ class Machine:
 
 
 def machine(device: str | None = None, dtype: str | None = None, threads: int | None = None) -> Machine:
-    """Resolve the recipe's wishes against what is here, and set torch's thread count.
+    """Resolve the recipe's wishes against what is here, and set torch's thread count and the products' library.
 
     Raises:
         InputError: a device was asked for that this machine does not have.
     """
     import torch
+
+    from affinage.products import faster, use
 
     here = _devices()
     kind = (device or here[0]).split(":")[0]
@@ -51,8 +58,25 @@ def machine(device: str | None = None, dtype: str | None = None, threads: int | 
         )
     threads = threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
+    if kind == "cpu":
+        keep_memory()
+    library = use(faster() if kind == "cpu" and dtype in (None, "float32") else "torch")
     default = "bfloat16" if kind == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-    return Machine(device or kind, dtype or default, threads, free_memory(kind))
+    return Machine(device or kind, dtype or default, threads, free_memory(kind), library)
+
+
+@cache
+def keep_memory() -> None:
+    """Have the C library keep what is freed for the next request of that size, instead of handing it back.
+
+    A training step asks for the same large arrays again and again; pages that were handed back must be zeroed by the
+    kernel each time (measured: docs/performance.md). glibc only; elsewhere nothing happens.
+    """
+    mmap_max, trim_threshold = -4, -1  # of <malloc.h>
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(mmap_max, 0)
+        library.mallopt(trim_threshold, 2**31 - 1)
 
 
 def free_memory(device: str) -> int:
@@ -80,12 +104,14 @@ def product_speed(device: str, dtype: str, threads: int) -> float:
     """Operations per second of a matrix product here: the best of a few, in a fraction of a second."""
     import torch
 
+    from affinage.products import product
+
     size = 4096 if device.startswith("cuda") else 768
     square = torch.ones(size, size, dtype=getattr(torch, dtype), device=device)
     best = float("inf")
     for _ in range(4):
         began = time.perf_counter()
-        value = float((square @ square)[0, 0])  # reading one number waits for the device
+        value = float(product(square, square)[0, 0])  # reading one number waits for the device
         best = min(best, time.perf_counter() - began) if value else best
     return 2.0 * size**3 / best
 

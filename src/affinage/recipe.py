@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from affinage.errors import InputError, nearest
 
-OBJECTIVES = ("pretrain", "sft", "classify")
-ObjectiveName = Literal["pretrain", "sft", "classify"]
+OBJECTIVES = ("pretrain", "sft", "classify", "dpo", "reward")
+ObjectiveName = Literal["pretrain", "sft", "classify", "dpo", "reward"]
 
 
 class Settings(BaseModel):
@@ -50,6 +50,17 @@ class HeadSettings(Settings):
     )
 
 
+class DPOSettings(Settings):
+    """Settings of direct preference optimisation."""
+
+    beta: float = setting(
+        0.1, "How dearly the model pays for leaving what it was before: smaller values let it go further.", gt=0
+    )
+    label_smoothing: float = setting(
+        0.0, "Share of the comparisons that are taken to stand the wrong way round.", ge=0, lt=0.5
+    )
+
+
 class Recipe(Settings):
     """One run. Keys that people meet first stand first."""
 
@@ -58,7 +69,7 @@ class Recipe(Settings):
     )
     data: tuple[str, ...] = setting((), "Files, folders or `hub:owner/name` to learn from.", public=False)
     objective: ObjectiveName | None = setting(
-        None, "What is asked of the data: pretrain, sft or classify. Derived from the data's kind."
+        None, "What is asked of the data: pretrain, sft, classify, dpo or reward. Derived from the data's kind."
     )
     train: str | None = setting(
         None, "Which weights may move: head, last:N, full, lora, or any adapter method by name. Derived."
@@ -176,11 +187,15 @@ class Recipe(Settings):
         False, "Run code that comes with the model. Off unless you trust it.", public=False
     )
     head: HeadSettings = setting(HeadSettings(), "Settings of the classification head.")
+    dpo: DPOSettings = setting(DPOSettings(), "Settings of direct preference optimisation.")
 
     @field_validator("data", "replay_from", "decontaminate", "mix", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str | Path | float | int) else value
+
+
+_GROUPS: dict[str, type[Settings]] = {"head": HeadSettings, "dpo": DPOSettings}
 
 
 def make_recipe(values: dict[str, Any], *, where: str = "recipe") -> Recipe:
@@ -267,8 +282,9 @@ def _explain(error: ValidationError, where: str) -> str:
     for problem in error.errors():
         path = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            fields = HeadSettings.model_fields if len(problem["loc"]) > 1 else Recipe.model_fields
-            lines.append(f"{where}: unknown key {path!r}.{nearest(str(problem['loc'][-1]), fields)}")
+            *group, key = map(str, problem["loc"])
+            fields = (_GROUPS[group[0]] if group else Recipe).model_fields
+            lines.append(f"{where}: unknown key {path!r}.{nearest(key, fields)}")
         else:
             lines.append(f"{where}: {path} = {problem['input']!r}: {problem['msg'].lower()}")
     return "\n".join(lines)

@@ -17,18 +17,25 @@ if TYPE_CHECKING:
 class ObjectiveEntry:
     """What planning and tuning must know of an objective before it exists.
 
-    `language`: scored by next-token likelihood, needs a causal model and has no head of its own.
+    `language`: teaches the model to write, so it needs a causal model and has no head of its own.
     """
 
     eats: tuple[type[Record], ...]
     language: bool
     says: str
 
+    @property
+    def compares(self) -> bool:
+        """Learns from which of several completions is better; their rows stay together."""
+        return Preference in self.eats
+
 
 OBJECTIVE_TABLE: dict[str, ObjectiveEntry] = {
     "pretrain": ObjectiveEntry((Text,), True, "continue on raw text"),
     "sft": ObjectiveEntry((Chat,), True, "answer as in the data"),
     "classify": ObjectiveEntry((Labelled,), False, "tell labels apart, or foretell a number"),
+    "dpo": ObjectiveEntry((Preference,), True, "answer as people prefer"),
+    "reward": ObjectiveEntry((Preference,), False, "say how good an answer is"),
 }
 
 
@@ -53,12 +60,6 @@ def choose_objective(recipe: Recipe, kind: type[Record]) -> str:
 
 
 _UNEATEN: dict[type[Record], tuple[str, str]] = {  # what the rows hold, and what can be learned from them all the same
-    Preference: (
-        "preferences (answers that were chosen, rejected or ranked)",
-        "where the best answers have a column of their own (here called chosen), they can be learned from (sft): --set "
-        "columns.prompt=prompt --set columns.response=chosen, or, where it holds the prompt too, --set "
-        "columns.messages=chosen",
-    ),
     Rated: (
         "rated answers (a thumb or a score for each)",
         "to learn from all of them whatever the rating (sft), name their columns: --set columns.messages=messages, or "
@@ -97,6 +98,14 @@ def make_objective(name: str, recipe: Recipe) -> Objective:
         from affinage.objectives.classify import ClassifyObjective
 
         return ClassifyObjective(pooling=recipe.head.pooling or "mean", layer=recipe.head.layer)
+    if name == "dpo":
+        from affinage.objectives.preference import DPOObjective
+
+        return DPOObjective(recipe.dpo.beta, recipe.dpo.label_smoothing)
+    if name == "reward":
+        from affinage.objectives.reward import RewardObjective
+
+        return RewardObjective()
     from affinage.objectives.language import LanguageObjective
 
     return LanguageObjective(OBJECTIVE_TABLE[name].eats)

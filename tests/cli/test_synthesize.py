@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from affinage.data.load import load_records
-from affinage.generation import remote
+from affinage.generation import pauses
 from tests.cli.calling import Call, write_lines
 from tests.synthesis.server import ChatServer, Said, good_teacher, prompt_of
 
@@ -18,7 +18,7 @@ AFAR = "https://api.example.com/v1"
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(pauses, "FIRST_PAUSE", 0.01)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with ChatServer(good_teacher) as running:
         yield running
@@ -103,7 +103,7 @@ def test_on_a_terminal_it_asks(
     call: Call, seeds: Path, monkeypatch: pytest.MonkeyPatch, said: str, code: int, words: str
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    monkeypatch.setattr("affinage.cli.synthesis_job.on_terminal", lambda: True)
+    monkeypatch.setattr("affinage.cli.synthesis_preview.on_terminal", lambda: True)
     monkeypatch.setattr("typer.confirm", _confirm(said))
     teacher = "https://affinage.invalid/v1"
     result = call("synthesize", seeds, "--teacher", teacher, "--teacher-model", "m", "--out", "r.jsonl", "--retries", 0)

@@ -76,13 +76,13 @@ class Cell:
         """How many tensors an adapter has, head included; None where the pattern alone tells."""
         if self.train not in PER_LINEAR:
             return None
-        head = 2 if self.objective == "classify" else 0
+        head = {"classify": 2, "reward": 1}.get(self.objective, 0)
         return PER_LINEAR[self.train] * LINEAR[self.base.name] + head
 
     @property
     def declared(self) -> str:
         """What the names of its tensors look like; only a language objective reads the output projection."""
-        return DECLARED[self.train] + ("" if self.objective == "classify" or self.train != "full" else r"|\blm_head\.")
+        return DECLARED[self.train] + ("" if self.objective in ("classify", "reward") or self.train != "full" else r"|\blm_head\.")
 
     @property
     def rate(self) -> float:
@@ -109,11 +109,11 @@ class Cell:
     @cached_property
     def tokens(self) -> tuple[int, int]:
         """Padded tokens of all twelve training rows, and of a quarter of them."""
-        rows = prepare(self.recipe("sizes")).rows_on("train")
-        widest = max(map(len, rows))
-        assert len(rows) == 12
-        assert min(map(len, rows)) > 0.75 * widest  # so that a quarter holds three rows, whichever
-        assert len({len(row) for row in rows}) > 1  # ragged
+        sizes = prepare(self.recipe("sizes")).plan.facts.lengths
+        widest = max(sizes)
+        assert len(sizes) == 12
+        assert min(sizes) > 0.75 * widest  # so that a quarter holds three rows, whichever
+        assert len(set(sizes)) > 1  # ragged
         return 12 * widest, 3 * widest
 
     def whole(self) -> Run:
@@ -125,7 +125,6 @@ class Cell:
         """A step is four forward passes."""
         step, micro = self.tokens
         run = tune(self.recipe("split", batch_tokens=step, micro_tokens=micro))
-        assert run.plan["settings"]["accumulate"]["value"] == (1 if self.train == "head" else 4)
         return run
 
     def killed(self) -> Run:

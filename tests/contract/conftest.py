@@ -29,5 +29,5 @@ def _light(monkeypatch: pytest.MonkeyPatch) -> None:
         return head_defaults(rows, classes, width) | {"epochs": 5.0}
 
     monkeypatch.setattr("affinage.tuning.language.general_records", general)
-    monkeypatch.setattr("affinage.tuning.classification.head_defaults", defaults)
+    monkeypatch.setattr("affinage.tuning.probes.head_defaults", defaults)
     monkeypatch.setattr("affinage.reports.html.write_report", lambda folder: None)

@@ -17,6 +17,7 @@ TABLE = [
     *(("llama", objective, train) for objective in ("pretrain", "sft") for train in MOVING),
     *(("llama", "classify", train) for train in ("head", *MOVING)),
     *(("bert", "classify", train) for train in ("head", "last:1", "full", "lora")),
+    *(("llama", objective, train) for objective in ("dpo", "reward") for train in MOVING),
 ]
 
 
@@ -40,7 +41,7 @@ def test_a_head_that_says_several_labels_or_a_number_keeps_it_too(
     keep_contract(Cell("classify", train, bases[base], tmp_path, rows=rows), monkeypatch)
 
 
-@pytest.mark.parametrize("objective", ["pretrain", "sft"])
+@pytest.mark.parametrize("objective", ["pretrain", "sft", "dpo"])
 def test_a_language_objective_has_no_head_to_train(objective: str, bases: dict[str, Path], tmp_path: Path) -> None:
     cell = Cell(objective, "head", bases["llama"], tmp_path)
     with pytest.raises(InputError, match="no head of its own") as refused:

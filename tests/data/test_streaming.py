@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 from collections import Counter
@@ -20,9 +21,11 @@ from affinage.data.reading.sources import RawRow
 from affinage.data.records import digest
 from affinage.data.rendering.renderer import Renderer
 from affinage.data.streams.seen import SeenIds
+from affinage.data.streams.spool import spool
 from affinage.data.streams.stream import Reserved, RowStream, StreamSource
 from affinage.data.streams.streamed_batches import StreamedBatches
 from affinage.data.streams.token_cache import TokenCache
+from affinage.errors import RunError
 from tests.data.small_tokenizer import small_tokenizer
 
 ROWS = 300
@@ -54,7 +57,7 @@ def make(path: Path, renderer: Renderer, cache: Path, reserved: tuple[str, ...] 
 
 
 def batches(stream: RowStream, epochs: float = 1.0) -> StreamedBatches:
-    return StreamedBatches(stream, budget=128, pad_id=0, epochs=epochs, beside=([], 0.0))
+    return StreamedBatches(stream, budget=128, micro=64, pad_id=0, epochs=epochs, beside=([], 0.0))
 
 
 def test_a_pass_carries_each_row_once(path: Path, renderer: Renderer, tmp_path: Path) -> None:
@@ -104,9 +107,10 @@ def test_a_resumed_stream_goes_on_at_the_same_row(path: Path, renderer: Renderer
     second.load_state_dict(first.state_dict())
     rest = list(second)
     assert len(rest) == len(whole) - served
-    for one, other in zip(whole[served:], rest, strict=True):
-        assert torch.equal(one.tokens_BT, other.tokens_BT)
-        assert torch.equal(one.weights_BT, other.weights_BT)
+    for step, again in zip(whole[served:], rest, strict=True):
+        for one, other in zip(step, again, strict=True):
+            assert torch.equal(one.tokens_BT, other.tokens_BT)
+            assert torch.equal(one.weights_BT, other.weights_BT)
 
 
 def test_a_second_run_maps_what_the_first_has_rendered(path: Path, renderer: Renderer, tmp_path: Path) -> None:
@@ -114,7 +118,39 @@ def test_a_second_run_maps_what_the_first_has_rendered(path: Path, renderer: Ren
     texts = texts_of(batches(first), renderer)
     second = make(path, renderer, tmp_path / "cache")
     assert texts_of(batches(second), renderer) == texts
-    assert (first.hits, second.misses) == (0, 0)
+    blocks = len(first.blocks)
+    assert first.told() == f"0 of {blocks} blocks from the cache, {blocks} rendered now"
+    assert second.told() == f"{blocks} of {blocks} blocks from the cache, 0 rendered now"
+
+
+def test_a_second_pass_is_no_find_in_the_cache(path: Path, renderer: Renderer, tmp_path: Path) -> None:
+    stream = make(path, renderer, tmp_path / "cache")
+    source = batches(stream, epochs=2)
+    list(source)
+    source.ledger(validation=0, held_out=0)
+    assert stream.told().startswith("0 of ")
+
+
+def test_a_copy_that_was_dropped_while_it_is_read_is_made_again(
+    path: Path, renderer: Renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AFFINAGE_CACHE", str(tmp_path / "home"))
+    packed = tmp_path / "many.jsonl.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    copy = Path(spool(str(packed), bad_rows="drop"))
+    stream = make(copy, renderer, tmp_path / "cache")
+    stream.blocks = [(replace(source, uri=str(packed)), block) for source, block in stream.blocks]
+    source = batches(stream)
+    served = iter(source)
+    seen = [next(served)]
+    copy.unlink()
+    seen += served
+    assert len(texts_of(seen, renderer)) == ROWS - 2
+    assert source.ledger(validation=0, held_out=0).adds_up()
+    copy.unlink()
+    packed.write_bytes(gzip.compress(path.read_bytes()[:1000]))
+    with pytest.raises(RunError, match=r"many\.jsonl\.gz: .* another one now"):
+        stream.pack(0)
 
 
 def test_redacted_rows_never_come_from_a_cache_of_plain_ones(renderer: Renderer, tmp_path: Path) -> None:
@@ -148,11 +184,11 @@ def test_general_rows_take_their_share(path: Path, renderer: Renderer, tmp_path:
 
     general, _ = renderer.rows([Text(text="General words come by here again.")])
     stream = make(path, renderer, tmp_path / "cache")
-    source = StreamedBatches(stream, budget=128, pad_id=0, epochs=1, beside=(general, 0.25))
+    source = StreamedBatches(stream, budget=128, micro=64, pad_id=0, epochs=1, beside=(general, 0.25))
     seen = list(source)
     texts = texts_of(seen, renderer)
     size = len(general[0])
-    total = sum(batch.tokens for batch in seen)
+    total = sum(batch.tokens for step in seen for batch in step)
     assert texts.count("General words come by here again.") * size / total == pytest.approx(0.25, abs=0.03)
     assert source.ledger(validation=0, held_out=0).trained == ROWS - 2
 
@@ -173,7 +209,7 @@ def carried(source: StreamedBatches, renderer: Renderer) -> Counter[str]:
 
 def texts_of(seen: object, renderer: Renderer) -> list[str]:
     texts = []
-    for batch in seen:  # type: ignore[attr-defined]
+    for batch in itertools.chain.from_iterable(seen):  # type: ignore[call-overload]
         for tokens, mask in zip(batch.tokens_BT, batch.mask_BT, strict=True):
             texts.append(renderer.tokenizer.decode(tokens[mask].tolist(), skip_special_tokens=True).strip())
     return texts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import io
+import re
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import openpyxl
 import pytest
 
-from affinage.data.reading import workbooks
+from affinage.data.reading import workbook_parts, workbooks
 from affinage.data.reading.readers import read_source
 from affinage.data.reading.sources import RawRow
 from affinage.errors import InputError
@@ -149,18 +150,37 @@ def test_no_workbook_and_a_locked_one_are_told(tmp_path: Path) -> None:
         read(tmp_path / "a.xlsx")
 
 
-def test_two_cells_in_far_corners_do_not_stop_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_cells_in_far_corners_do_not_stop_the_process(tmp_path: Path) -> None:
     book, path = openpyxl.Workbook(), tmp_path / "a.xlsx"
     book.active["A1"], book.active["XFD1048576"] = "text", "x"
     book.save(path)
     assert path.stat().st_size < 10_000
-    with pytest.raises(InputError, match="needs more than 4,096 MiB of memory"):
+    with pytest.raises(InputError, match="spans 1,048,576 rows and 16,384 columns, more than 100,000,000 cells"):
         read(path)
+
+
+def test_a_part_that_promises_too_much_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.xlsx", {"Sheet1": [["text"], ["a"]]})
+    rewrite(path, lambda part: re.sub(rb" count=\"\d+\"", b' count="99999999999"', part), "xl/styles.xml")
+    with pytest.raises(InputError, match=r"styles\.xml says that it has 99,999,999,999 entries, and has not"):
+        read(path)
+
+
+def test_what_is_lost_is_counted_over_the_borders_of_what_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.xlsx", {"Sheet1": [["text", "n"], *(["a", "=1+1"] for _ in range(500))]})
+    for chunk in (1500, 4096, 1 << 20):
+        monkeypatch.setattr(workbook_parts, "_CHUNK", chunk)
+        with path.open("rb") as file:
+            assert workbook_parts.look_over(file, 1002) == {"formulas": 500}
+        with path.open("rb") as file, pytest.raises(workbook_parts.RefusedError, match="501 rows and 2 columns"):
+            workbook_parts.look_over(file, 1001)
 
 
 def test_time_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     endless = tmp_path / "endless.py"
-    endless.write_text(workbooks._PROGRAM.read_text().replace("lost = _lost(file)", "while True: pass"))
+    endless.write_text(workbooks._PROGRAM.read_text().replace("lost = look_over(file, cells)", "while True: pass"))
     monkeypatch.setattr(workbooks, "_PROGRAM", endless)
     monkeypatch.setattr(workbooks, "_SECONDS", 1)
     with pytest.raises(InputError, match="1 s to read"):

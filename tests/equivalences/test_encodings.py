@@ -59,7 +59,7 @@ def test_a_run_on_cached_encodings_gives_the_classifier_that_runs_end_to_end(
 ) -> None:
     monkeypatch.setenv("AFFINAGE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("affinage.reports.html.write_report", lambda folder: None)
-    monkeypatch.setattr("affinage.tuning.classification.learning_curve", lambda *rest, **named: [])
+    monkeypatch.setattr("affinage.tuning.probes.learning_curve", lambda *rest, **named: [])
     base = save(tmp_path / "base")
     data = write_rows(tmp_path / "rows.jsonl", rows_for("classify"))
     first, again = (_tuned(base, data, tmp_path / name) for name in ("first", "again"))

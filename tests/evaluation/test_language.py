@@ -58,6 +58,18 @@ def test_mode_is_restored(model: AdaptedModel, training: bool) -> None:
     assert model.training is training
 
 
+def test_rows_of_one_record_are_summed() -> None:
+    rows = [Row(np.ones(2, np.int32), np.ones(2, np.float32), record_id=name) for name in "baaa"]
+    each = np.arange(1.0, 5.0)
+    scores = LanguageScores(each, 10 * each, 100 * each, 1000 * each)
+    found = scores.by_record(rows)
+    assert found.nll_R.tolist() == [1, 9]
+    assert found.tokens_R.tolist() == [10, 90]
+    assert found.bytes_R.tolist() == [100, 900]
+    assert found.hits_R.tolist() == [1000, 9000]
+    assert scores.summed([2, 0, 2, 2], 4).nll_R.tolist() == [2, 0, 8, 0]
+
+
 def test_figures() -> None:
     ones = np.ones(10)
     scores = LanguageScores(math.log(8) * 3 * ones, 3 * ones, 6 * ones, 0 * ones)

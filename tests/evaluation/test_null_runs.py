@@ -16,7 +16,7 @@ WORDS = [f"{first}{second}" for first in ("ri", "mi", "cu", "wh", "sa") for seco
 @pytest.mark.slow
 def test_shuffled_labels_hardly_ever_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("affinage.reports.html.write_report", lambda folder: None)
-    monkeypatch.setattr("affinage.tuning.classification.PARTS", ())
+    monkeypatch.setattr("affinage.tuning.probes.PARTS", ())
     base = save_decoder(tmp_path / "base")
     claims = 0
     for number in range(50):

@@ -304,6 +304,20 @@ def test_rows_that_say_nearly_the_same() -> None:
     records = [Text(text=text), Text(text=text + " or so"), Text(text="Something else stands here, of other things.")]
     finding = told(overlapping.near_duplicates, records)["near-duplicate"]
     assert (finding.severity, finding.count) == ("note", 2)
+    known = material([chat("Yes", prompt=f"Is it {n}?") for n in range(4)])
+    known.near_known = [[1, 3]]
+    (finding,) = overlapping.near_duplicates(known)
+    assert finding.message == "rows that say nearly the same as another: 2 in 1 group"
+    known.near_known = []
+    del known.near
+    assert list(overlapping.near_duplicates(known)) == []
+
+
+def test_a_system_prompt_that_all_rows_share_makes_them_no_copies() -> None:
+    system = Message("system", " ".join(["You are a kind seller of cheese who knows the ripening of every one."] * 20))
+    asked = ["How old is a young tomme?", "Where does the market stand?", "Who washes the rinds on Monday?"]
+    records = [Chat(messages=(system, Message("user", text), Message("assistant", "I do not know."))) for text in asked]
+    assert told(overlapping.near_duplicates, records) == {}
 
 
 def test_what_was_changed_and_taken_out_is_told() -> None:
@@ -333,7 +347,6 @@ def test_every_kind_goes_through_every_check() -> None:
     ]  # fmt: skip
     for record in kinds:
         find(material([record]))
-    assert made.contents(kinds[-1]) == ("Which cheese?", "hm", '{"a": 1}', "7", "Seven.")
 
 
 def test_large_data_are_looked_at_by_a_seeded_sample(monkeypatch: pytest.MonkeyPatch) -> None:

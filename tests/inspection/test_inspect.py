@@ -57,6 +57,38 @@ def test_json_has_the_shape_that_programs_read(write: Write, base: Path, capsys:
     assert row["length"] == len(row["tokens"])
 
 
+def test_what_takes_long_is_computed_once(
+    write: Write, base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The split and the finding ask for rows that say nearly the same; the check and the overview for languages."""
+    from affinage.data.duplicates import near_duplicates
+    from affinage.inspection import languages, material
+    from affinage.tuning import sides
+
+    asked = []
+
+    def clusters(texts: list[str]) -> list[list[int]]:
+        asked.append("near")
+        return found_near(texts)
+
+    def languages_of(records: list[Any]) -> languages.Languages | None:
+        asked.append("languages")
+        return found_languages(records)
+
+    found_near, found_languages = near_duplicates.clusters, languages.languages_of
+    for place in (near_duplicates, sides):
+        monkeypatch.setattr(place, "clusters", clusters)
+    monkeypatch.setattr(material, "languages_of", languages_of)
+    rows = chats(30)
+    rows[7] = {**rows[6], "prompt": rows[6]["prompt"].upper()}
+    path = write(rows)
+    for how in ("join", "keep"):
+        asked.clear()
+        code, out, _ = run(capsys, path, "--model", base, "--set", f"near_duplicates={how}", "--json")
+        (near,) = (one for one in json.loads(out)["findings"] if one["code"] == "near-duplicate")
+        assert (code, near["count"], sorted(asked)) == (0, 2, ["languages", "near"])
+
+
 def test_an_error_finding_leaves_with_2(write: Write, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write([*chats(), "{"])
     code, out, _ = run(capsys, path, "--model", base)

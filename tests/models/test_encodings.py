@@ -144,7 +144,7 @@ def batches(count: int = 23, epochs: float = 3, seed: int = 0) -> EncodedBatches
 def test_every_row_comes_once_a_pass_with_its_own_target_in_even_batches() -> None:
     source = batches()
     assert len(source) == 15
-    seen = list(source)
+    seen = [batch for (batch,) in source]
     assert len(seen) == 15
     for epoch in range(3):
         part = seen[5 * epoch : 5 * epoch + 5]
@@ -159,18 +159,18 @@ def test_every_row_comes_once_a_pass_with_its_own_target_in_even_batches() -> No
 
 @pytest.mark.parametrize("stop", [0, 1, 5, 7, 14])
 def test_a_resumed_source_goes_on_at_the_same_row(stop: int) -> None:
-    straight = [batch.extras["targets"].tolist() for batch in batches()]
+    straight = [batch.extras["targets"].tolist() for (batch,) in batches()]
     first = batches()
     iterator = iter(first)
-    head = [next(iterator).extras["targets"].tolist() for _ in range(stop)]
+    head = [next(iterator)[0].extras["targets"].tolist() for _ in range(stop)]
     second = batches()
     second.load_state_dict(first.state_dict())
-    assert head + [batch.extras["targets"].tolist() for batch in second] == straight
+    assert head + [batch.extras["targets"].tolist() for (batch,) in second] == straight
 
 
 def test_half_a_pass_sees_half_the_rows() -> None:
     source = batches(count=20, epochs=0.5)
-    carried = {int(t) for batch in source for t in batch.extras["targets"]}
+    carried = {int(t) for (batch,) in source for t in batch.extras["targets"]}
     assert len(carried) == 10
     assert source.seen() == carried
     assert len(source) == 2

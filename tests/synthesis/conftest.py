@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from affinage.generation import remote
-from affinage.generation.remote import ChatSettings, Endpoint, RemoteGenerator
+from affinage.generation import pauses
+from affinage.generation.chats import ChatSettings
+from affinage.generation.endpoint import Endpoint
+from affinage.generation.remote import RemoteGenerator
 from affinage.synthesis.asking import Asker
 from affinage.synthesis.costs import Meter, Prices
 from affinage.synthesis.journal import Journal
@@ -23,7 +25,7 @@ FREE = Prices()
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(pauses, "FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -48,9 +50,8 @@ def make_asker(tmp_path: Path) -> Iterator[MakeAsker]:
         journals.append(journal := Journal(tmp_path / "calls.journal"))
         retries = options.pop("retries", 2)
         teacher = RemoteGenerator(Endpoint(url), "scripted", retries=retries, timeout=5.0)  # type: ignore[arg-type]
-        asker = Asker(teacher, journal, Meter(prices, budget, journal.used()), **options)  # type: ignore[arg-type]
-        teacher.stop = asker.stop
-        return asker
+        meter = Meter(prices, budget, journal.used())
+        return Asker(teacher, journal, meter, stop=teacher.stop, **options)  # type: ignore[arg-type]
 
     yield make
     for journal in journals:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from affinage.data.records import Message, Source
-from affinage.generation.remote import ChatSettings
+from affinage.generation.chats import ChatSettings
 from affinage.synthesis.asking import Asker
 from affinage.synthesis.filters import Duplicates
 from affinage.synthesis.judge import Judge

@@ -11,7 +11,7 @@ import pytest
 
 from affinage.data.records import Message
 from affinage.errors import InputError
-from affinage.generation.remote import ChatSettings, RefusedError, Reply
+from affinage.generation.chats import ChatSettings, RefusedError, Reply
 from affinage.synthesis.local import LocalTeacher
 
 

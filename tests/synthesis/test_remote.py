@@ -11,15 +11,10 @@ import pytest
 
 from affinage.data.records import Message
 from affinage.errors import InputError, RunError
-from affinage.generation.remote import (
-    ChatSettings,
-    Endpoint,
-    NoAnswerError,
-    RefusedError,
-    RemoteGenerator,
-    Reply,
-    retry_after,
-)
+from affinage.generation.chats import ChatSettings, NoAnswerError, RefusedError, Reply
+from affinage.generation.endpoint import Endpoint
+from affinage.generation.pauses import retry_after
+from affinage.generation.remote import RemoteGenerator
 from tests.synthesis.conftest import Serve
 from tests.synthesis.server import Said
 

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from affinage.errors import RunError
-from affinage.generation import remote
-from affinage.generation.remote import Endpoint, RemoteGenerator
+from affinage.generation import pauses
+from affinage.generation.endpoint import Endpoint
+from affinage.generation.remote import RemoteGenerator
 from affinage.synthesis.asking import Asker
 from affinage.synthesis.candidates import Dropped, SynthesisLedger
 from affinage.synthesis.costs import Meter, Prices
@@ -47,14 +48,13 @@ def test_the_ledger_adds_up_whatever_the_teacher_says(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, name: str, seed: int, wanted: int,
     threshold: int | None, budget: float | None, similarity: float,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(pauses, "FIRST_PAUSE", 0.001)
     draw = random.Random(seed)
     choice = [draw.choice(FAULTS) for _ in range(64)]
     with ChatServer(lambda body, number: faulty(choice[int(key_of(body), 16) % 64], body)) as server:
         journal = Journal(tmp_path_factory.mktemp("ledger") / "a.journal")
         teacher = RemoteGenerator(Endpoint(server.url), "scripted", retries=0)
-        asker = Asker(teacher, journal, Meter(Prices(1, 100), budget))
-        teacher.stop = asker.stop
+        asker = Asker(teacher, journal, Meter(Prices(1, 100), budget), stop=teacher.stop)
         try:
             result = jobs.run(name, asker, wanted=wanted, threshold=threshold, similarity=similarity)
         except RunError:

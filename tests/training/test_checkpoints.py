@@ -21,7 +21,7 @@ from tests.training.test_loop import rows
 def pieces(name: str) -> tuple[AdaptedModel, torch.optim.Optimizer, Batches]:
     model = AdaptedModel(llama(attention_dropout=0.1), causal=True)
     optimizer = make_optimizer(model, name, learning_rate=1e-3, weight_decay=0.1)
-    return model, optimizer, Batches(rows(20), budget=64, pad_id=0, epochs=8, seed=1)
+    return model, optimizer, Batches(rows(20), budget=128, micro=64, pad_id=0, epochs=8, seed=1)
 
 
 SCHEDULE = make_schedule("cosine", peak=1e-3, steps=30, warmup=0.1, final=0.1)
@@ -33,12 +33,12 @@ def test_resumed_equals_straight(name: str, stop: int, tmp_path: Path) -> None:
     torch.manual_seed(5)
     straight, optimizer, batches = pieces(name)
     torch.manual_seed(9)
-    for _ in itertools.islice(train(straight, LanguageObjective(), batches, optimizer, SCHEDULE, accumulate=2), 15):
+    for _ in itertools.islice(train(straight, LanguageObjective(), batches, optimizer, SCHEDULE), 15):
         pass
 
     model, optimizer, batches = pieces(name)
     torch.manual_seed(9)
-    for step in train(model, LanguageObjective(), batches, optimizer, SCHEDULE, accumulate=2):
+    for step in train(model, LanguageObjective(), batches, optimizer, SCHEDULE):
         if step.step == stop:
             save_checkpoint(tmp_path, ResumePoint(stop, batches.state_dict(), {"best": 1.5}), model, optimizer)
             break
@@ -48,7 +48,7 @@ def test_resumed_equals_straight(name: str, stop: int, tmp_path: Path) -> None:
     assert point is not None
     assert point.progress == {"best": 1.5}
     batches.load_state_dict(point.batches)
-    again = train(resumed, LanguageObjective(), batches, optimizer, SCHEDULE, accumulate=2, done=point.step)
+    again = train(resumed, LanguageObjective(), batches, optimizer, SCHEDULE, done=point.step)
     for _ in itertools.islice(again, 15 - stop):
         pass
     for (key, one), other in zip(straight.state_dict().items(), resumed.state_dict().values(), strict=True):

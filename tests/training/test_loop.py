@@ -42,7 +42,7 @@ def gradients(network: torch.nn.Module, parts: list[Batch]) -> tuple[float, dict
     model = AdaptedModel(copy.deepcopy(network), causal=True)
     before = {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    (step,) = train(model, LanguageObjective(), parts, optimizer, lambda _: 1.0, accumulate=len(parts), clip=0)
+    (step,) = train(model, LanguageObjective(), [parts], optimizer, lambda _: 1.0, clip=0)
     return step.loss, {name: before[name] - tensor.detach() for name, tensor in model.named_parameters()}
 
 
@@ -68,10 +68,12 @@ def test_loss_and_gradient_equal_transformers_own() -> None:
         torch.testing.assert_close(ours[f"network.{name}"], tensor.grad, rtol=1e-5, atol=1e-6, msg=name)
 
 
-def test_the_last_window_may_be_short() -> None:
+def test_steps_are_numbered_and_every_learned_token_is_counted() -> None:
     model = AdaptedModel(llama(), causal=True)
     optimizer = make_optimizer(model, "adamw", learning_rate=1e-3, weight_decay=0.0)
-    steps = list(train(model, LanguageObjective(), batches(rows(5), 1), optimizer, lambda _: 1e-3, accumulate=2))
+    one, two, three, four, five = batches(rows(5), 1)
+    given = [[one, two], [three, four], [five]]
+    steps = list(train(model, LanguageObjective(), given, optimizer, lambda _: 1e-3))
     assert [step.step for step in steps] == [1, 2, 3]
     assert sum(step.learned_tokens for step in steps) == sum(row.learned for row in rows(5))
 
@@ -84,7 +86,7 @@ def test_a_loss_that_is_not_a_number_leaves_the_weights_alone() -> None:
     before = copy.deepcopy(model.state_dict())
     optimizer = make_optimizer(model, "adamw", learning_rate=1e-3, weight_decay=0.0)
     with pytest.raises(RunError, match="step 1: the loss is not a number"):
-        list(train(model, LanguageObjective(), batches(rows(2), 2), optimizer, lambda _: 1e-3))
+        list(train(model, LanguageObjective(), [batches(rows(2), 2)], optimizer, lambda _: 1e-3))
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
@@ -93,7 +95,7 @@ def test_nothing_learned_is_an_error() -> None:
     model = AdaptedModel(llama(), causal=True)
     optimizer = make_optimizer(model, "adamw", learning_rate=1e-3, weight_decay=0.0)
     with pytest.raises(RunError, match="no token of this step is learned from"):
-        list(train(model, LanguageObjective(), [collate([row], 0)], optimizer, lambda _: 1e-3))
+        list(train(model, LanguageObjective(), [[collate([row], 0)]], optimizer, lambda _: 1e-3))
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
@@ -101,7 +103,7 @@ def test_one_batch_is_overfitted(name: str) -> None:
     model = AdaptedModel(llama(), causal=True)
     optimizer = make_optimizer(model, name, learning_rate=3e-3, weight_decay=0.0)
     batch = batches(rows(4), 4)
-    losses = [step.loss for step in train(model, LanguageObjective(), batch * 60, optimizer, lambda _: 3e-3)]
+    losses = [step.loss for step in train(model, LanguageObjective(), [batch] * 60, optimizer, lambda _: 3e-3)]
     assert losses[-1] < 0.2 * losses[0]
 
 

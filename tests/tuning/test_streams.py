@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,30 @@ def test_a_streamed_run_from_end_to_end(decoder: Path, large: Path, tmp_path: Pa
     assert run.evaluation["after"]["value"] < run.evaluation["before"]["value"]
 
 
+class Closing(Silent):
+    """Remembers the closing words."""
+
+    said: dict[str, str]
+
+    def table(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
+        self.said = dict(rows)
+
+
+def test_the_closing_words_tell_what_came_from_the_cache(decoder: Path, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [{"text": f"Whey {n} of vat {n * 5 % 23}."} for n in range(200)])
+    settings = {**QUICK, "data": str(rows), "model": str(decoder), "steps": 2}
+    said = []
+    for name, stream in (("first", True), ("second", True), ("whole", False)):
+        closing = Closing()
+        tune(make_recipe({**settings, "stream": stream, "out": tmp_path / name}), reporter=closing)
+        said.append(closing.said.get("tokens"))
+    assert said == [
+        "0 of 1 blocks from the cache, 1 rendered now",
+        "1 of 1 blocks from the cache, 0 rendered now",
+        None,
+    ]
+
+
 def test_no_held_out_text_is_learned(decoder: Path, large: Path, tmp_path: Path) -> None:
     recipe = make_recipe({**QUICK, "data": str(large), "model": str(decoder), "stream": True})
     prepared = prepare(recipe)
@@ -50,7 +74,8 @@ def test_no_held_out_text_is_learned(decoder: Path, large: Path, tmp_path: Path)
     source = work.batches(None, prepared.sides["train"])  # type: ignore[arg-type]
     carried = {
         prepared.renderer.tokenizer.decode(tokens[mask].tolist(), skip_special_tokens=True)
-        for batch in source
+        for step in source
+        for batch in step
         for tokens, mask in zip(batch.tokens_BT, batch.mask_BT, strict=True)
     }
     reserved = {record.text for side in ("held_out", "validation") for record in prepared.records_on(side)}  # type: ignore[attr-defined]
@@ -124,7 +149,8 @@ def test_sources_are_mixed_by_weight(decoder: Path, tmp_path: Path) -> None:
     from affinage.tuning.work import make_work
 
     source = make_work(prepared, Silent()).batches(None, prepared.sides["train"])  # type: ignore[arg-type]
-    seen = [prepared.renderer.tokenizer.decode(tokens.tolist()) for batch in source for tokens in batch.tokens_BT]
+    batches = (batch for step in source for batch in step)
+    seen = [prepared.renderer.tokenizer.decode(tokens.tolist()) for batch in batches for tokens in batch.tokens_BT]
     salt = sum("Salt" in text for text in seen)
     assert len(seen) == pytest.approx(112, abs=8)
     assert salt / len(seen) == pytest.approx(0.5, abs=0.07)

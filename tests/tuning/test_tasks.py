@@ -274,7 +274,7 @@ def test_answers_that_belong_to_other_rows_do_not_help(
     task: str, key: str, decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("affinage.reports.html.write_report", lambda folder: None)
-    monkeypatch.setattr("affinage.tuning.classification.PARTS", ())
+    monkeypatch.setattr("affinage.tuning.probes.PARTS", ())
     claims = 0
     for seed in range(6):
         file = write_rows(tmp_path / f"{seed}.jsonl", kept(rows(150, seed, shuffled=True), key))

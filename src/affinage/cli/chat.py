@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from affinage.cli.options import Device, Threads
 from affinage.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def chat(
     top_k: Annotated[int, typer.Option(help="Draw among so many most likely tokens; 0 is all.")] = 0,
     stop: Annotated[list[str] | None, typer.Option(help="A text that ends the answer; may be given again.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same conversation and seed give the same answers.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    device: Device = None,
+    threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object; answers go to stderr.")] = False,
 ) -> None:
     """Talk to a run. `/reset` starts anew, `/tool TEXT` gives a call's result, `/quit` leaves, Ctrl-C stops."""

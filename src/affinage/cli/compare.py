@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from affinage.cli.options import Device, Threads
 from affinage.cli.output import Json, Screen, figure, print_json
 from affinage.errors import InputError
 
@@ -38,8 +39,8 @@ def compare(
         list[str] | None, typer.Option(help="Measure all of them on these data; may be given again.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the comparison as one HTML page.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    device: Device = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Runs side by side: figures with intervals, paired differences on shared held-out rows, samples."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from affinage.cli.options import Device, Overwrite, Threads
 from affinage.cli.output import Json, Screen, print_json
 from affinage.errors import InputError
 
@@ -34,9 +35,9 @@ def encode(
         typer.Option(help="A text longer than the context. Unset: the run's own way."),
     ] = None,
     column: Annotated[list[str] | None, typer.Option(metavar="ROLE=NAME", help="Which column holds what.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    overwrite: Overwrite = False,
+    device: Device = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Turn texts into vectors. Row n of the result is row n of the data."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from affinage.cli.options import Device, Threads
 from affinage.cli.output import Json, Screen, figure, print_json
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def evaluate(
     data: Annotated[
         list[str] | None, typer.Option(help="Measure base and run on all rows of these data; may be given again.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    device: Device = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Before and after of a run, with intervals: as stored, or measured on other data."""

@@ -73,7 +73,7 @@ def inspect(
 def _look(material: Material, *, picked: list[str], rows: int, distance: bool | None) -> Inspection:
     from affinage.inspection.checks import find
     from affinage.inspection.inspection import Inspection
-    from affinage.inspection.overview import label_count, label_table, languages
+    from affinage.inspection.overview import label_count, label_table
     from affinage.inspection.tokens import picked_rows, shown_rows, statistics
     from affinage.inspection.vocabulary import coverage
 
@@ -86,7 +86,7 @@ def _look(material: Material, *, picked: list[str], rows: int, distance: bool | 
         material=material,
         findings=find(material),
         tokens=statistics(material),
-        languages=languages(material),
+        languages=material.languages,
         labels=label_table(material),
         label_count=label_count(material),
         distance=far,

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from affinage.inspection.distance import Distance
     from affinage.inspection.findings import Findings
+    from affinage.inspection.languages import Languages
     from affinage.inspection.material import Material
-    from affinage.inspection.overview import Languages
     from affinage.inspection.tokens import TokenStatistics
     from affinage.inspection.vocabulary import Coverage
 

@@ -19,7 +19,6 @@ from affinage.evaluation.scores import HeadScores
 from affinage.models.loading import open_base
 from affinage.training.reporting import Reporter
 from affinage.tuning.choice import make_renderer
-from affinage.tuning.language import by_record
 from affinage.tuning.prepare import load_data, prepare
 from affinage.use import BUDGET, Adapted, load_model
 from affinage.wiring import OBJECTIVE_TABLE
@@ -75,7 +74,7 @@ def measure(model: Adapted, records: Sequence[Record], reporter: Reporter, name:
         if task:
             return Measured(ids, score_rows(model.model, rows, budget=BUDGET, pad_id=pad))
         found = score_language(model.model, rows, budget=BUDGET, pad_id=pad, progress=lambda done, total: advance(done))
-    return Measured(ids, by_record(found, rows))
+    return Measured(ids, found.by_record(rows))
 
 
 def load_base(run: Run, *, device: str | None = None, threads: int | None = None) -> Adapted:

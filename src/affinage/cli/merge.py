@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from affinage.cli.options import Device, Threads
 from affinage.cli.output import Json, Screen, print_json
 
 
@@ -15,8 +16,8 @@ def merge(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     out: Annotated[Path, typer.Option(help="The folder to write, in Hugging Face's layout.")],
     tolerance: Annotated[float, typer.Option(help="Largest difference of logits that passes.")] = 1e-4,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    device: Device = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Write a run's adapter into its base. Refused (exit code 3) where merged and attached differ."""

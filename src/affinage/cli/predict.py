@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from affinage.cli.options import Column, Device, Overwrite, Threads
 from affinage.cli.output import Json, Screen, figure, print_json
 
 if TYPE_CHECKING:
@@ -22,15 +23,13 @@ def predict(
     run: Annotated[str, typer.Argument(help="A run folder.")],
     data: Annotated[list[str], typer.Argument(help="Files, folders or `hub:owner/name`; labels and answers may lack.")],
     out: Annotated[Path, typer.Option(help="The file to write: .jsonl, .csv or .parquet.")],
-    column: Annotated[
-        list[str] | None, typer.Option(metavar="ROLE=NAME", help="Which column holds what, such as text=body.")
-    ] = None,
+    column: Column = None,
     max_tokens: Annotated[int, typer.Option(help="Most tokens of an answer.")] = 256,
     temperature: Annotated[float, typer.Option(help="0 always takes the most likely token.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of drawn answers.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    overwrite: Overwrite = False,
+    device: Device = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Apply a run to every row of a file: labels with probabilities, numbers, answers, or how likely the text is."""

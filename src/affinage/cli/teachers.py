@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from affinage.errors import InputError
 
 if TYPE_CHECKING:
-    from affinage.generation.remote import Endpoint, Generator
+    from affinage.generation.chats import Generator
+    from affinage.generation.endpoint import Endpoint
 
 KEY = "OPENAI_API_KEY"
 
@@ -78,7 +79,7 @@ def find_teacher(name: str, model: str | None, key_env: str | None) -> Teacher:
             option = "--teacher-model" if model else "--key-env"
             raise InputError(f"{option} is for endpoints; {name} is on this machine", fix="leave it out")
         return Teacher(name, None, None)
-    from affinage.generation.remote import Endpoint
+    from affinage.generation.endpoint import Endpoint
 
     endpoint = Endpoint(name)
     variable = key_env or (KEY if endpoint.encrypted and not endpoint.here else "")

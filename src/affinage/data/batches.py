@@ -11,7 +11,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,12 +45,17 @@ class Row:
 
 @dataclass(slots=True)
 class Batch:
-    """What one forward pass sees. `extras` holds what the objective needs besides (targets, cached encodings ...)."""
+    """What one forward pass sees. `extras` holds what the objective needs besides (targets, cached encodings ...).
+
+    `continues_B`: the number of the row that each row continues (a completion its prompt), -1 for none; None: no row
+    does. What several rows continue stands in the batch once.
+    """
 
     tokens_BT: Tensor
     weights_BT: Tensor
     mask_BT: Tensor
     extras: dict[str, Tensor] = field(default_factory=dict)
+    continues_B: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
@@ -60,7 +65,42 @@ class Batch:
             weights_BT=self.weights_BT.to(device),
             mask_BT=self.mask_BT.to(device),
             extras={name: tensor.to(device) for name, tensor in self.extras.items()},
+            continues_B=None if self.continues_B is None else self.continues_B.to(device),
         )
+
+    def predictions(self) -> Predictions:
+        """The tokens that are learned from, and the positions whose hidden states predict them."""
+        rows, columns = (self.weights_BT > 0).nonzero(as_tuple=True)
+        found = Predictions(rows, columns - 1, self.tokens_BT[rows, columns], self.weights_BT[rows, columns], rows)
+        begins = columns == 0
+        if self.continues_B is None or not bool(begins.any()):
+            return found
+        ends_B = self.mask_BT.sum(1) - 1
+        parents = self.continues_B[rows]
+        return found._replace(
+            rows_N=torch.where(begins, parents, rows),
+            columns_N=torch.where(begins, ends_B[parents.clamp(min=0)], columns - 1),
+        )
+
+    def unshared(self) -> tuple[Batch, Tensor]:
+        """The batch with every row whole: each begins with what it continues. Beside it how far each row moved (B,).
+
+        The same work without what sharing saves, for models that cannot share.
+        """
+        if self.continues_B is None:
+            return self, torch.zeros(len(self.tokens_BT), dtype=torch.long)
+        whole: list[tuple[Tensor, Tensor]] = []
+        moved: list[int] = []
+        for row, parent in enumerate(self.continues_B.tolist()):
+            tokens, weights = self.tokens_BT[row][self.mask_BT[row]], self.weights_BT[row][self.mask_BT[row]]
+            before = whole[parent] if parent >= 0 else (tokens[:0], weights[:0])
+            moved.append(len(before[0]))
+            whole.append((torch.cat([before[0], tokens]), torch.cat([torch.zeros_like(before[1]), weights])))
+        pad = torch.nn.utils.rnn.pad_sequence
+        mask_BT = pad([torch.ones_like(tokens, dtype=torch.bool) for tokens, _ in whole], batch_first=True)
+        tokens_BT = pad([tokens for tokens, _ in whole], batch_first=True)
+        weights_BT = pad([weights for _, weights in whole], batch_first=True)
+        return Batch(tokens_BT, weights_BT, mask_BT, self.extras), torch.tensor(moved, device=tokens_BT.device)
 
     @property
     def tokens(self) -> int:
@@ -71,6 +111,16 @@ class Batch:
     def learned(self) -> int:
         """Tokens that are learned from."""
         return int((self.weights_BT > 0).sum())
+
+
+class Predictions(NamedTuple):
+    """Learned tokens (N): which hidden state predicts each (row, column), the token, its weight, and its own row."""
+
+    rows_N: Tensor
+    columns_N: Tensor
+    targets_N: Tensor
+    weights_N: Tensor
+    owners_N: Tensor
 
 
 def collate(rows: Sequence[Row], pad_id: int) -> Batch:
@@ -118,7 +168,10 @@ def draws(numbers: Sequence[int], times: float, rng: random.Random) -> list[int]
 
 
 class Shuffled(ABC):
-    """Micro-batches over several shuffled epochs; the position can be saved and restored at any point.
+    """The optimizer steps of several shuffled epochs, each a list of micro-batches; the position can be saved and
+    restored between any two steps.
+
+    Which rows share a step never depends on how the step is split to fit the memory.
 
     Args:
         count: rows of one epoch.
@@ -139,14 +192,18 @@ class Shuffled(ABC):
 
     @abstractmethod
     def cut(self, order: list[int], rng: random.Random) -> list[list[int]]:
-        """The row numbers of each micro-batch, from one epoch's shuffled `order`."""
+        """The row numbers of each optimizer step, from one epoch's shuffled `order`."""
+
+    def split(self, numbers: list[int]) -> list[list[int]]:
+        """The row numbers of each micro-batch of a step."""
+        return [numbers]
 
     @abstractmethod
     def make(self, numbers: list[int]) -> Batch:
         """The micro-batch of these rows."""
 
     def groups(self, epoch: int) -> list[list[int]]:
-        """The row numbers of each micro-batch of one epoch, in order."""
+        """The row numbers of each step of one epoch, in order."""
         rng = random.Random(f"{self.seed}-{epoch}")
         order = self.draw(rng)
         rng.shuffle(order)
@@ -154,18 +211,18 @@ class Shuffled(ABC):
         share = min(1.0, self.epochs - epoch)
         return groups[: max(1, round(share * len(groups)))]
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[list[Batch]]:
         while self.epoch < self.epochs:
             groups = self.groups(self.epoch)
             while self.position < len(groups):
                 numbers = groups[self.position]
                 self.position += 1
-                yield self.make(numbers)
+                yield [self.make(part) for part in self.split(numbers)]
             self.epoch += 1
             self.position = 0
 
     def __len__(self) -> int:
-        """Micro-batches in the whole run."""
+        """Optimizer steps in the whole run."""
         return sum(len(self.groups(epoch)) for epoch in range(math.ceil(self.epochs)))
 
     def served(self) -> Iterator[int]:
@@ -187,7 +244,7 @@ class Shuffled(ABC):
 
 
 class Batches(Shuffled):
-    """Rows of similar length together, right-padded, at most `budget` padded tokens in a micro-batch.
+    """Rows of similar length together, at most `budget` padded tokens in a step and `micro` in a micro-batch.
 
     `times`: how often each row is drawn in a pass, on average (default: once); mixed and replayed sources differ.
     """
@@ -200,12 +257,14 @@ class Batches(Shuffled):
         pad_id: int,
         epochs: float,
         seed: int,
+        micro: int | None = None,
         times: Sequence[float] | None = None,
     ) -> None:
         super().__init__(len(rows), epochs=epochs, seed=seed)
         self.rows = rows
         self.times = times
         self.budget = budget
+        self.micro = micro or budget
         self.pad_id = pad_id
         self._lengths = [len(row) for row in rows]
 
@@ -218,6 +277,9 @@ class Batches(Shuffled):
         groups = by_length(self._lengths, order, self.budget)
         rng.shuffle(groups)
         return groups
+
+    def split(self, numbers: list[int]) -> list[list[int]]:
+        return by_length(self._lengths, numbers, self.micro)
 
     def make(self, numbers: list[int]) -> Batch:
         return collate([self.rows[number] for number in numbers], self.pad_id)

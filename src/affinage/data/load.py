@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import gc
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from affinage.data.layouts.known import UnknownLayoutError, recognise
+from affinage.data.layouts.known import UnknownLayoutError
 from affinage.data.ledger import BadRows, Drop
-from affinage.data.reading.readers import read_source
-from affinage.data.reading.sources import DOCUMENTS, HUB, WORKBOOKS, RawRow, find, is_text, suffix_of
+from affinage.data.opening import Reading, open_records
+from affinage.data.reading.sources import DOCUMENTS, HUB, WORKBOOKS, find, suffix_of
 from affinage.data.records import Record, Source
 from affinage.errors import InputError
-
-_LOOKED_AT = 100
 
 
 @dataclass(slots=True)
@@ -44,15 +41,6 @@ class Loaded:
     def read(self) -> int:
         """Rows read (each instance of a seed task counts)."""
         return len(self.records) + len(self.drops)
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How rows are read: role -> column where the layout shall not be recognised, and what stands between labels."""
-
-    columns: Mapping[str, str] = field(default_factory=dict)
-    bad_rows: BadRows = "error"
-    label_separator: str | None = None
 
 
 def load_records(
@@ -180,54 +168,6 @@ def _texts(uris: Sequence[str], loaded: Loaded) -> Iterator[Record | Drop]:
     loaded.removed = {**corpus.removed, **({"pages without text": empty} if empty else {})}
     yield from corpus.drops
     yield from corpus.texts
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedRecords:
-    """One file whose layout is known: its words for people (empty where it has no rows), and its records and drops."""
-
-    layout: str
-    records: Iterator[Record | Drop]
-
-
-def open_records(uri: str, reading: Reading, notes: list[str] | None = None) -> OpenedRecords:
-    """One file or hub name, its layout recognised from its first rows; the others are read as they are asked for.
-
-    Args:
-        notes: takes what a person should know and no row says.
-
-    Raises:
-        InputError: the file cannot be read, or no layout fits (`UnknownLayoutError`).
-    """
-    rows = read_source(uri, bad_rows=reading.bad_rows, notes=notes)
-    head, drops = _head(rows)
-    if not head:
-        return OpenedRecords("", iter(drops))
-    columns = {} if is_text(uri) else reading.columns
-    layout = recognise(head, columns, label_separator=reading.label_separator)
-
-    def records() -> Iterator[Record | Drop]:
-        yield from drops
-        for row in itertools.chain(head, rows):
-            if isinstance(row, Drop):
-                yield row
-            else:
-                yield from layout.to_records(row)
-
-    return OpenedRecords(f"{layout.name}: {layout.description}", records())
-
-
-def _head(rows: Iterable[RawRow | Drop]) -> tuple[list[RawRow], list[Drop]]:
-    head: list[RawRow] = []
-    drops: list[Drop] = []
-    for row in rows:
-        if isinstance(row, Drop):
-            drops.append(row)
-            continue
-        head.append(row)
-        if len(head) == _LOOKED_AT:
-            break
-    return head, drops
 
 
 def _redacted(items: Iterable[Record | Drop], counts: dict[str, int]) -> Iterator[Record | Drop]:

@@ -46,7 +46,7 @@ def tfidf_logistic(
 ) -> ClassScores:
     """tf-idf of words and word pairs with logistic regression, its strength cross-validated inside `texts`."""
     targets_R, held_out = np.asarray(targets, np.int64), np.asarray(held_out_targets, np.int64)
-    counter, features = _counted(texts)
+    counter, features = counted(texts)
     if features is None:
         return majority(targets_R, held_out, labels)
     fitted = _fit(features, targets_R, _strength(features, targets_R, seed))
@@ -76,7 +76,7 @@ def tfidf_labels(
 ) -> LabelScores:
     """tf-idf with a logistic regression for each label; strength and threshold cross-validated inside `texts`."""
     known_RC, held_out = np.asarray(targets, np.int64), np.asarray(held_out_targets, bool)
-    counter, features = _counted(texts)
+    counter, features = counted(texts)
     if features is None or len(known_RC) < 2 * FOLDS:
         return label_frequencies(known_RC, held_out, labels)
     strength, limit = _strength_and_limit(features, known_RC, seed)
@@ -106,7 +106,7 @@ def tfidf_ridge(
     from sklearn.model_selection import GridSearchCV, KFold
 
     known_R, held_out = np.asarray(targets, np.float64), np.asarray(held_out_targets, np.float64)
-    counter, features = _counted(texts)
+    counter, features = counted(texts)
     if features is None or len(known_R) < 2 * FOLDS or not len(held_out):
         return training_mean(known_R, held_out)
     folds = KFold(FOLDS, shuffle=True, random_state=seed)
@@ -115,7 +115,7 @@ def tfidf_ridge(
     return NumberScores(said_R, held_out, np.full(len(held_out), np.nan))
 
 
-def _counted(texts: Sequence[str]) -> tuple[Any, Any]:
+def counted(texts: Sequence[str]) -> tuple[Any, Any]:
     """The counter of words and word pairs, and what it counts in `texts`: None where there is not one word."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 

@@ -54,6 +54,20 @@ class LanguageScores:
         share = mean_interval(self.hits_R, self.tokens_R)
         return Interval(share.value, max(0.0, share.low), min(1.0, share.high))
 
+    def by_record(self, rows: Sequence[Row]) -> LanguageScores:
+        """Sums over the rows of one record, in the order of their first rows: the record is the unit that was sampled."""
+        places: dict[str, int] = {}
+        return self.summed([places.setdefault(row.record_id, len(places)) for row in rows], len(places))
+
+    def summed(self, places_R: Sequence[int], count: int) -> LanguageScores:
+        """Sums of the rows that share a place (R,), one for each of `count` places; 0 where a place has no row."""
+        index = np.array(places_R, np.int64)
+
+        def total(values: Floats) -> Floats:
+            return np.bincount(index, weights=values, minlength=count).astype(np.float64)
+
+        return LanguageScores(total(self.nll_R), total(self.tokens_R), total(self.bytes_R), total(self.hits_R))
+
     def metrics(self) -> dict[str, Interval]:
         """Every figure by name, those that can be given."""
         figures = {

@@ -1,19 +1,61 @@
-"""One token at a time through a causal model, keys and values of what came before kept.
+"""One token at a time through a causal model, keys and values of what came before kept: by the packed pass where it
+covers the model, by the network's own modules elsewhere.
 
 Shapes: B rows, T prompt positions (left-padded, so that all rows write their next token in the same column), P virtual
-positions that a prompt-learning adapter puts in front, S = P + T + steps taken so far, H width.
+positions that a prompt-learning adapter puts in front, S = P + T + steps taken so far, V vocabulary.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from affinage.models.adapted import AdaptedModel
+from affinage.models.packed.decode import DecodedRows, Decoder
+from affinage.models.packed.weights import CannotPack
+
+FEW = 32  # tokens to write below which laying out the weights first costs more than it saves
+
+
+class GrowingRows(Protocol):
+    """Rows that grow together by one token at a time."""
+
+    def prefill(self) -> Tensor:
+        """Read the prompts: logits (B, V) after their last tokens."""
+        ...
+
+    def advance(self, tokens_B: Tensor) -> Tensor:
+        """Append one token to each row: logits (B, V) after it."""
+        ...
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep these rows only, in this order; one named several times is copied."""
+        ...
+
+
+Open = Callable[[Sequence[Sequence[int]]], GrowingRows]  # prompts to rows
+
+
+def opened(model: AdaptedModel, pad_id: int, *, longest: int, tokens: int) -> Open:
+    """How rows of this model are grown from here on, as its weights are now.
+
+    Args:
+        model: a causal model; adapters of any kind may be attached.
+        pad_id: id of the padding.
+        longest: most tokens of a prompt and its answer.
+        tokens: how many there are to write at most, all answers together.
+    """
+    try:
+        if tokens < FEW:
+            raise CannotPack("few tokens are to be written")
+        return partial(DecodedRows, Decoder(model._stack(), model.plain, longest))
+    except CannotPack:
+        return partial(CachedRows, model, pad_id)
 
 
 class CachedRows:
@@ -21,11 +63,11 @@ class CachedRows:
 
     Args:
         model: a causal model; adapters of any kind may be attached.
-        prompts: token ids of each row.
         pad_id: id of the padding.
+        prompts: token ids of each row.
     """
 
-    def __init__(self, model: AdaptedModel, prompts: Sequence[Sequence[int]], pad_id: int) -> None:
+    def __init__(self, model: AdaptedModel, pad_id: int, prompts: Sequence[Sequence[int]]) -> None:
         self._model = model
         self._body = model.plain.base_model
         self._takes_positions = "position_ids" in inspect.signature(self._body.forward).parameters
@@ -40,8 +82,9 @@ class CachedRows:
         self._mask_BS = torch.cat([real.new_ones(len(prompts), virtual), real], dim=1).long()
         self._ragged = min(lengths) < width
 
+    @torch.no_grad()
     def prefill(self) -> Tensor:
-        """Read the prompts: hidden states (B, H) of their last tokens."""
+        """Read the prompts: logits (B, V) after their last tokens."""
         from transformers import DynamicCache
 
         rows, virtual = len(self._prompts_BT), self._model.virtual_tokens
@@ -57,12 +100,13 @@ class CachedRows:
             positions_BS = positions_BS[:, virtual:]
         return self._forward(inputs, positions_BS)
 
+    @torch.no_grad()
     def advance(self, tokens_B: Tensor) -> Tensor:
-        """Append one token to each row: hidden states (B, H) after it."""
+        """Append one token to each row: logits (B, V) after it."""
         self._mask_BS = torch.cat([self._mask_BS, self._mask_BS.new_ones(len(tokens_B), 1)], dim=1)
-        hidden_BH = self._forward({"input_ids": tokens_B[:, None]}, self._next_B[:, None])
+        logits_BV = self._forward({"input_ids": tokens_B[:, None]}, self._next_B[:, None])
         self._next_B = self._next_B + 1
-        return hidden_BH
+        return logits_BV
 
     def select(self, rows: Sequence[int]) -> None:
         """Keep these rows only, in this order; one named several times is copied."""
@@ -76,5 +120,4 @@ class CachedRows:
         mask = self._mask_BS if self._ragged else None
         with self._model.precision():
             output = self._body(**inputs, attention_mask=mask, past_key_values=self._cache, use_cache=True)
-        last: Tensor = output.last_hidden_state[:, -1]
-        return last
+            return self._model.output_head.logits(output.last_hidden_state[:, -1])

@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from affinage.data.batches import by_length
 from affinage.data.records import digest
 from affinage.errors import InputError, RunError
-from affinage.generation.cache import CachedRows
+from affinage.generation.cache import Open, opened
 from affinage.generation.sampling import Sampling, sample
 from affinage.generation.text import TextStream
 from affinage.models.adapted import AdaptedModel
@@ -128,8 +127,9 @@ class LocalGenerator:
         own = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
         answers = self._answers(prompts, own)
         with self._evaluating():
+            rows = self._opened(answers)
             for group in self._groups(answers):
-                for _ in self._write(group):
+                for _ in self._write(group, rows):
                     pass
         return [answer.completion() for answer in answers]
 
@@ -141,7 +141,7 @@ class LocalGenerator:
         (answer,) = self._answers([prompt], [sampling])
         shown = 0
         with self._evaluating():
-            for _ in self._write([answer]):
+            for _ in self._write([answer], self._opened([answer])):
                 if len(answer.text.text) > shown:
                     yield answer.text.text[shown:]
                     shown = len(answer.text.text)
@@ -183,42 +183,42 @@ class LocalGenerator:
                 fix="shorten it, or use a model with a longer context; a prompt is never cut",
             )
 
-    def _write(self, answers: list[_Answer]) -> Iterator[None]:
+    def _opened(self, answers: list[_Answer]) -> Open:
+        longest = max((len(answer.prompt) + answer.room for answer in answers), default=0)
+        return opened(self.model, self.pad_id, longest=longest, tokens=sum(answer.room for answer in answers))
+
+    def _write(self, answers: list[_Answer], open_rows: Open) -> Iterator[None]:
         """Write all answers to their ends, one token each between two yields."""
         distinct = list(dict.fromkeys(answer.prompt for answer in answers))
-        with torch.no_grad():
-            rows = CachedRows(self.model, distinct, self.pad_id)
-            hidden_BH = rows.prefill()
-            if len(distinct) < len(answers):
-                place = {prompt: row for row, prompt in enumerate(distinct)}
-                copies = [place[answer.prompt] for answer in answers]
-                rows.select(copies)
-                hidden_BH = hidden_BH[copies]
+        rows = open_rows(distinct)
+        logits_BV = rows.prefill()
+        if len(distinct) < len(answers):
+            place = {prompt: row for row, prompt in enumerate(distinct)}
+            copies = [place[answer.prompt] for answer in answers]
+            rows.select(copies)
+            logits_BV = logits_BV[copies]
         while True:
-            with torch.no_grad():
-                tokens_B = self._choose(answers, hidden_BH)
+            tokens_B = self._choose(answers, logits_BV)
             yield
-            live = [row for row, answer in enumerate(answers) if answer.finish is None]
+            live = _closed([row for row, answer in enumerate(answers) if answer.finish is None])
             if not live:
                 return
             if len(live) < len(answers):
                 answers = [answers[row] for row in live]
                 rows.select(live)
                 tokens_B = tokens_B[live]
-            with torch.no_grad():
-                hidden_BH = rows.advance(tokens_B)
+            logits_BV = rows.advance(tokens_B)
 
-    def _choose(self, answers: list[_Answer], hidden_BH: Tensor) -> Tensor:
+    def _choose(self, answers: list[_Answer], logits_BV: Tensor) -> Tensor:
         """Choose and note each answer's next token (B,)."""
-        with self.model.precision():
-            logits_BV = self.model.output_head.logits(hidden_BH)
-        tokens_B = sample(logits_BV, [answer.sampling for answer in answers], [answer.generator for answer in answers])
-        chosen_B = logits_BV.gather(1, tokens_B[:, None])[:, 0] - logits_BV.logsumexp(-1)
-        if not bool(chosen_B.isfinite().all()):
+        samplings, generators = [answer.sampling for answer in answers], [answer.generator for answer in answers]
+        chosen = sample(logits_BV, samplings, generators)
+        if not bool(chosen.logprobs_B.isfinite().all()):
             raise RunError("the model's output is not a number", fix="its weights are broken, or float16 is too narrow")
-        for answer, token, logprob in zip(answers, tokens_B.tolist(), chosen_B.tolist(), strict=True):
+        tokens, logprobs = chosen.tokens_B.tolist(), chosen.logprobs_B.tolist()
+        for answer, token, logprob in zip(answers, tokens, logprobs, strict=True):
             answer.take(token, logprob, self.stop_ids)
-        return tokens_B
+        return chosen.tokens_B
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -230,6 +230,13 @@ class LocalGenerator:
         finally:
             for module in training:
                 module.training = True
+
+
+def _closed(live: list[int]) -> list[int]:
+    """Rows that are left, the last of them in the places of those that ended: few are moved."""
+    stay, count = set(live), len(live)
+    movers = (row for row in live if row >= count)
+    return [place if place in stay else next(movers) for place in range(count)]
 
 
 def _stream_of(sampling: Sampling, prompt: tuple[int, ...], copy: int) -> random.Random:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from affinage.data.records import Chat, Labelled, Pair, Record, Source
+from affinage.data.wording import contents
 from affinage.inspection.catalogue import Severity
 from affinage.inspection.findings import NAMED, Finding, example, examples
-from affinage.inspection.material import Material, contents
-from affinage.inspection.overview import languages
+from affinage.inspection.material import Material
 
 _NULLS = frozenset({"nan", "null", "nil", "nat", "n/a", "#n/a", "<na>", "<null>", "undefined", "(null)", "\\n"})
 _WRITTEN = "None"  # as a program writes it; people write "none"
@@ -85,7 +85,7 @@ def _before(text: str, start: int) -> str:
 
 def mixed_languages(material: Material) -> Iterator[Finding]:
     """Rows in other languages than the most frequent one."""
-    counted = languages(material)
+    counted = material.languages
     if counted is None or len(counted.shares) < 2:
         return
     (first, share), *others = counted.shares.items()

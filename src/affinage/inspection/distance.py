@@ -164,19 +164,17 @@ def _scored(model: AdaptedModel, renderer: Renderer, rows: Places) -> tuple[Lang
     made = [renderer.text(Text(text=text, source=source)) for source, text in rows]
     flat = [row for blocks in made for row in blocks]
     scores = score_language(model, flat, budget=4096, pad_id=renderer.pad_id)
-    index = np.array([number for number, blocks in enumerate(made) for _ in blocks])
-
-    def total(values: Any) -> Any:
-        return np.bincount(index, weights=values, minlength=len(made)).astype(np.float64)
-
+    places = [number for number, blocks in enumerate(made) for _ in blocks]
     tokens = np.concatenate([row.tokens_T for row in flat])
     unknown = renderer.tokenizer.unk_token_id
-    joined = LanguageScores(total(scores.nll_R), total(scores.tokens_R), total(scores.bytes_R), total(scores.hits_R))
-    return joined, len(tokens), float((tokens == unknown).mean()) if unknown is not None else 0.0
+    share = float((tokens == unknown).mean()) if unknown is not None else 0.0
+    return scores.summed(places, len(made)), len(tokens), share
 
 
 def _bits(scores: LanguageScores) -> float:
-    return float(scores.nll_R.sum() / np.log(2) / scores.bytes_R.sum())
+    interval = scores.bits_per_byte
+    assert interval is not None  # texts know their bytes
+    return interval.value
 
 
 def _words(rows: Places) -> int:

@@ -25,6 +25,7 @@ _SAYS = {
     "near-duplicate": "say nearly the same as an earlier row",
     "contaminated": "hold texts of a benchmark",
     "chosen-equals-rejected": "have the same text as preferred and as rejected answer",
+    "tied-completions": "have no better answer",
     "not-comparable": "hold nothing to compare",
     "no-text": "are documents without any text, most likely scanned",
     "unreadable": "are documents that cannot be read",
@@ -33,7 +34,7 @@ _SAYS = {
     "no-learned-token": "have nothing to learn from once rendered",
 }
 _OWN_CHECK = ("too-long",)
-_HARMLESS = ("duplicate", "near-duplicate", "contaminated")
+_HARMLESS = ("duplicate", "near-duplicate", "contaminated", "tied-completions")
 _CODES = {"no-text": "scanned-page"}  # reasons that are told under another name
 _SCANNED = "pages without text"
 

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from affinage.data.records import Labelled, Record, Text
+from affinage.data.wording import best_answer
 from affinage.inspection.catalogue import Severity
 from affinage.inspection.findings import NAMED, Finding, example, examples
-from affinage.inspection.material import Material, answer
+from affinage.inspection.material import Material
 
 _LONG = 120  # characters; shorter answers are often no sentences
 _LINE = 40  # characters of a last line that is running text
@@ -123,4 +124,4 @@ def refusals(material: Material) -> Iterator[Finding]:
 
 def _answers(material: Material) -> list[tuple[Record, str]]:
     """The rows that would have a model say something, with what."""
-    return [(record, said) for record in material.sample if (said := answer(record)).strip()]
+    return [(record, said) for record in material.sample if (said := best_answer(record)).strip()]

@@ -9,9 +9,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from affinage.data.ledger import Drop, Ledger
-from affinage.data.records import Chat, Labelled, Message, Pair, Preference, Prompt, Rated, Record, Text
+from affinage.data.records import Chat, Labelled, Preference, Record
+from affinage.data.wording import contents, whole_text
 from affinage.errors import InputError
 from affinage.inspection.catalogue import Severity
+from affinage.inspection.languages import Languages, languages_of
 from affinage.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Material:
         not_rendered: records that the chat template or the tokenizer refuses, with the reason.
         too_long: records longer than the context that were not rendered, with their lengths in tokens.
         sides: train, validation and held_out as numbers of records; empty where nothing is split yet.
+        near_known: groups of numbers of records that say nearly the same, None where nobody has looked yet.
         redactions: kind -> placeholders put in.
         removed: reason -> what was taken out of documents.
         model_folder: where the model lies, None for one on the hub.
@@ -54,6 +57,7 @@ class Material:
     refusal: InputError | None = None
     problems: list[InputError] = field(default_factory=list)
     sides: dict[str, list[int]] = field(default_factory=dict)
+    near_known: list[list[int]] | None = None
     redactions: dict[str, int] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)
     model_folder: Path | None = None
@@ -67,7 +71,11 @@ class Material:
     @cached_property
     def sample(self) -> list[Record]:
         """The records that checks of characters look at: all, or a seeded sample of large data, in order."""
-        return [self.records[number] for number in self.sample_of(range(len(self.records)))]
+        return [self.records[number] for number in self._sample_numbers]
+
+    @cached_property
+    def _sample_numbers(self) -> list[int]:
+        return self.sample_of(range(len(self.records)))
 
     def sample_of(self, numbers: Sequence[int]) -> list[int]:
         """Those of the records' `numbers` that a check of characters looks at, ascending."""
@@ -95,6 +103,22 @@ class Material:
         """All that each record of the sample says, as one text."""
         return ["\n".join(contents(record)) for record in self.sample]
 
+    @cached_property
+    def near(self) -> list[list[int]]:
+        """Groups of numbers of records that say nearly the same: those known already, else looked for in the sample."""
+        if self.near_known is not None:
+            return self.near_known
+        from affinage.data.duplicates.near_duplicates import clusters
+
+        numbers = self._sample_numbers
+        groups = clusters([whole_text(self.records[number]) for number in numbers])
+        return [[numbers[place] for place in group] for group in groups]
+
+    @cached_property
+    def languages(self) -> Languages | None:
+        """The languages of the records; None where there is too little text to tell."""
+        return languages_of(self.records)
+
     @property
     def chats(self) -> list[Chat]:
         return [record for record in self.records if isinstance(record, Chat)]
@@ -119,39 +143,3 @@ class Material:
     def blocking(self) -> Severity:
         """Severity of what `tune` refuses: a warning after all, where it does not refuse (rows left out by consent)."""
         return "error" if self.refusal is not None else "warning"
-
-
-def contents(record: Record) -> tuple[str, ...]:
-    """The texts of a record, without labels and roles."""
-    if isinstance(record, Text | Labelled):
-        return (record.text,)
-    if isinstance(record, Pair):
-        return (record.query, record.passage, *record.negatives)
-    if isinstance(record, Chat):
-        return tuple(text for turn in record.messages for text in _said(turn))
-    if isinstance(record, Prompt):
-        reference = (record.reference,) if record.reference else ()
-        return (*(turn.content for turn in record.messages), *reference)
-    if isinstance(record, Preference):
-        return tuple(text for turn in (*record.messages, *record.completions) for text in _said(turn))
-    if isinstance(record, Rated):
-        return tuple(text for turn in (*record.messages, record.completion) for text in _said(turn))
-    return ()
-
-
-def answer(record: Record) -> str:
-    """What a record would have a model say: its last answer, its best completion, or an empty string."""
-    if isinstance(record, Chat):
-        return record.reference
-    if isinstance(record, Preference):
-        return record.best.content
-    return record.completion.content if isinstance(record, Rated) else ""
-
-
-def _said(turn: Message) -> Iterator[str]:
-    """What a turn says; parts that are empty only where it calls functions are left out."""
-    if turn.reasoning:
-        yield turn.reasoning
-    if turn.content or not turn.calls:
-        yield turn.content
-    yield from (call.arguments for call in turn.calls)

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from affinage.data.records import Record
+from affinage.data.wording import contents
 from affinage.inspection.catalogue import Severity
 from affinage.inspection.findings import NAMED, Finding, example, examples
-from affinage.inspection.material import Material, contents
+from affinage.inspection.material import Material
 
 _FEW = 0.01  # share of the held-out rows that hardly moves the figure
 _NAME = re.compile(r"[^\W\d_]+")
@@ -18,14 +19,12 @@ _OTHER_PARTS = frozenset({"test", "testing", "dev", "val", "valid", "validation"
 
 def near_duplicates(material: Material) -> Iterator[Finding]:
     """Clusters of rows that say nearly the same."""
-    from affinage.data.duplicates.near_duplicates import clusters
-
-    groups = clusters(material.texts)
-    found = [material.sample[number] for group in groups for number in group]
+    groups = material.near
+    found = [material.records[number] for group in groups for number in group]
     if found:
         message = (
             f"rows that say nearly the same as another: {len(found):,} in {len(groups):,}"
-            f" group{'s' * (len(groups) > 1)}{material.sampled}"
+            f" group{'s' * (len(groups) > 1)}{material.sampled if material.near_known is None else ''}"
         )
         kept = {
             "join": "the split keeps the rows of a small group on one side, those of a large one (a form that is filled "

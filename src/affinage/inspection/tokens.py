@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from affinage.data.records import Chat, Labelled, Record, Source
+from affinage.data.wording import contents
 from affinage.errors import InputError
 from affinage.inspection.findings import example
-from affinage.inspection.material import Material, contents
+from affinage.inspection.material import Material
 from affinage.inspection.overview import histogram
 
 if TYPE_CHECKING:

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from affinage.data.batches import Batch
-from affinage.models.logprobs import OutputHead, token_nll, weighted_nll
+from affinage.models.logprobs import OutputHead, row_nll, token_nll, weighted_nll
+from affinage.models.packed.layout import Layout
+from affinage.models.packed.stack import Stack
+from affinage.models.packed.weights import CannotPack
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class AdaptedModel(nn.Module):
         self.causal = causal
         self.dtype = dtype
         self.heads = nn.ModuleDict(heads or {})
+        self.pack = True  # off: every pass goes through the network's own modules, padded
         self.start_sums: dict[str, int] = {}  # checksums of what trains, taken when it was marked
 
     @property
@@ -96,11 +100,62 @@ class AdaptedModel(nn.Module):
 
     def hidden_layers(self, batch: Batch, layers: Sequence[int | None]) -> list[Tensor]:
         """As `hidden`, for several layers out of one forward pass."""
+        packed = self._packed(batch)
+        if packed is not None and list(layers) == [None]:
+            stack, layout = packed
+            return [layout.padded(stack(self._embedded(layout.tokens_N), layout))]
+        if packed is not None and not torch.is_grad_enabled():
+            stack, layout = packed
+            found = stack.states(self._embedded(layout.tokens_N), layout, layers)
+            return [layout.padded(state) for state in found]
+        batch, moved_B = batch.unshared()
         body, inputs, virtual = self._inputs(batch)
         with self.precision():
             output = body(**inputs, use_cache=False, output_hidden_states=any(layer is not None for layer in layers))
         states = [output.last_hidden_state if layer is None else output.hidden_states[layer] for layer in layers]
         return [state[:, virtual:] if virtual else state for state in states]
+
+    def hidden_at(self, batch: Batch, rows_N: Tensor, columns_N: Tensor) -> Tensor:
+        """Last hidden states (N, H) of some positions: a model that can, computes no others in its last block."""
+        packed = self._packed(batch)
+        if packed is not None:
+            stack, layout = packed
+            return stack(self._embedded(layout.tokens_N), layout, layout.starts_B[rows_N] + columns_N)
+        whole, moved_B = batch.unshared()
+        return self.hidden(whole)[rows_N, columns_N + moved_B[rows_N]]
+
+    @property
+    def passes(self) -> tuple[str, str]:
+        """How batches go through: `packed` (no padding, gradients by hand) or `padded`, and why."""
+        try:
+            self._stack()
+        except CannotPack as reason:
+            return "padded", str(reason)
+        return "packed", "no padding, and no work that no gradient needs"
+
+    def _stack(self) -> Stack:
+        if not self.causal:
+            raise CannotPack("an encoder's tokens see each other both ways")
+        if self.virtual_tokens:
+            raise CannotPack("its adapter puts virtual tokens in front")
+        if self.dtype != torch.float32:
+            raise CannotPack("its passes are not in float32")
+        if not self.pack:
+            raise CannotPack("asked for")
+        return Stack.of(self.plain)
+
+    def _packed(self, batch: Batch) -> tuple[Stack, Layout] | None:
+        """The pass without padding over this batch, where the model has one."""
+        try:
+            stack, layout = self._stack(), Layout.of(batch)
+            stack.check(layout)
+        except CannotPack:
+            return None
+        return stack, layout
+
+    def _embedded(self, tokens_N: Tensor) -> Tensor:
+        embeddings: Tensor = self.plain.get_input_embeddings()(tokens_N)
+        return embeddings
 
     def _inputs(self, batch: Batch) -> tuple[nn.Module, dict[str, Any], int]:
         """The body to call, its inputs, and how many virtual tokens an adapter put in front of each row."""
@@ -121,25 +176,30 @@ class AdaptedModel(nn.Module):
 
     def weighted_nll(self, batch: Batch) -> Tensor:
         """Sum of weight x negative log-likelihood over the batch's learned tokens, in nats."""
-        weights = batch.weights_BT[:, 1:]
-        rows, columns = (weights > 0).nonzero(as_tuple=True)
-        hidden_NH = self.hidden(batch)[rows, columns]
-        targets_N = batch.tokens_BT[rows, columns + 1]
+        found = batch.predictions()
+        hidden_NH = self.hidden_at(batch, found.rows_N, found.columns_N)
         with self.precision():
-            return weighted_nll(hidden_NH, self.output_head, targets_N, weights[rows, columns])
+            return weighted_nll(hidden_NH, self.output_head, found.targets_N, found.weights_N)
+
+    def row_logprobs(self, batch: Batch) -> Tensor:
+        """Per row (B,): the log-probability of its learned tokens, each times its weight, in nats; differentiable."""
+        found, rows = batch.predictions(), batch.tokens_BT.shape[0]
+        hidden_NH = self.hidden_at(batch, found.rows_N, found.columns_N)
+        with self.precision():
+            return -row_nll(hidden_NH, self.output_head, found.targets_N, found.weights_N, found.owners_N, rows)
 
     @torch.no_grad()
     def row_scores(self, batch: Batch) -> RowScores:
         """Log-likelihood and hits of each row's learned tokens (weights count as 0 or 1 here)."""
-        rows, columns = (batch.weights_BT[:, 1:] > 0).nonzero(as_tuple=True)
-        hidden_NH = self.hidden(batch)[rows, columns]
+        found = batch.predictions()
+        hidden_NH = self.hidden_at(batch, found.rows_N, found.columns_N)
         with self.precision():
-            nll_N, hits_N = token_nll(hidden_NH, self.output_head, batch.tokens_BT[rows, columns + 1])
+            nll_N, hits_N = token_nll(hidden_NH, self.output_head, found.targets_N)
         zeros = torch.zeros(batch.tokens_BT.shape[0], dtype=torch.float64, device=nll_N.device)
         return RowScores(
-            nll_B=zeros.index_add(0, rows, nll_N.double()),
-            tokens_B=zeros.index_add(0, rows, torch.ones_like(nll_N, dtype=torch.float64)),
-            hits_B=zeros.index_add(0, rows, hits_N.double()),
+            nll_B=zeros.index_add(0, found.owners_N, nll_N.double()),
+            tokens_B=zeros.index_add(0, found.owners_N, torch.ones_like(nll_N, dtype=torch.float64)),
+            hits_B=zeros.index_add(0, found.owners_N, hits_N.double()),
         )
 
 

@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-CHUNK_BYTES = 4 * 2**20  # of float32 logits at a time
+from affinage.products import added, product
+
+CHUNK_BYTES = 32 * 2**20  # of float32 logits at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,24 @@ def weighted_nll(hidden_NH: Tensor, head: OutputHead, targets_N: Tensor, weights
     return total
 
 
+def row_nll(
+    hidden_NH: Tensor, head: OutputHead, targets_N: Tensor, weights_N: Tensor, owners_N: Tensor, rows: int
+) -> Tensor:
+    """Per row (R,): the sum of weight x negative log-likelihood over the positions that it owns, in nats.
+
+    Args:
+        owners_N: the number of the row that each position belongs to, from 0 to `rows` - 1.
+    """
+    if head.plain and torch.is_grad_enabled():
+        weight: Tensor = head.projection.weight  # type: ignore[assignment]
+        found: Tensor = _RowNLL.apply(hidden_NH, weight, targets_N, weights_N, owners_N, rows)  # type: ignore[no-untyped-call]
+        return found
+    found = hidden_NH.new_zeros(rows, dtype=torch.float32)
+    for piece, targets, weights, owners in _chunks(head, hidden_NH, targets_N, weights_N, owners_N):
+        found = found.index_add(0, owners, checkpoint(_nll_parts, piece, head, targets, weights, use_reentrant=False))
+    return found
+
+
 @torch.no_grad()
 def token_nll(hidden_NH: Tensor, head: OutputHead, targets_N: Tensor) -> tuple[Tensor, Tensor]:
     """Per position: negative log-likelihood (N,) in nats, and whether the target is the most likely token (N,)."""
@@ -83,7 +103,25 @@ def _chunks(head: OutputHead, *tensors: Tensor) -> zip[tuple[Tensor, ...]]:
 
 
 def _nll_sum(hidden: Tensor, head: OutputHead, targets: Tensor, weights: Tensor) -> Tensor:
-    return (F.cross_entropy(head.logits(hidden), targets, reduction="none") * weights).sum()
+    return _nll_parts(hidden, head, targets, weights).sum()
+
+
+def _nll_parts(hidden: Tensor, head: OutputHead, targets: Tensor, weights: Tensor) -> Tensor:
+    return F.cross_entropy(head.logits(hidden), targets, reduction="none") * weights
+
+
+def nll_and_gradient(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Negative log-likelihood (N,) and its gradient for the logits, softmax - one-hot (N, V), written over them.
+
+    The log-sum-exponential is read off the largest probability, which is at least 1 / V: log-sum = largest logit -
+    log(its probability). That spares a second pass of exponentials.
+    """
+    largest_N = logits_NV.amax(dim=-1)
+    chosen_N = logits_NV.gather(1, targets_N[:, None])[:, 0]
+    softmax_NV = torch.softmax(logits_NV, dim=-1, out=logits_NV)
+    log_sum_N = largest_N - softmax_NV.amax(dim=-1).log()
+    softmax_NV.scatter_add_(1, targets_N[:, None], softmax_NV.new_full((len(targets_N), 1), -1.0))
+    return log_sum_N - chosen_N, softmax_NV
 
 
 class _WeightedNLL(torch.autograd.Function):
@@ -98,17 +136,14 @@ class _WeightedNLL(torch.autograd.Function):
         for start in range(0, hidden_NH.shape[0], rows):
             piece = slice(start, start + rows)
             targets, weights = targets_N[piece], weights_N[piece].float()
-            logits = (hidden_NH[piece] @ weight_VH.T).float()
-            log_sum = logits.logsumexp(-1, keepdim=True)
-            total += ((log_sum - logits.gather(1, targets[:, None]))[:, 0] * weights).sum()
-            grad = logits.sub_(log_sum).exp_()  # softmax, in place
-            grad.scatter_add_(1, targets[:, None], grad.new_full((len(targets), 1), -1.0))
-            grad.mul_(weights[:, None])
-            grad_typed = grad.to(hidden_NH.dtype)
+            logits = product(hidden_NH[piece], weight_VH.T).float()
+            nll, grad = nll_and_gradient(logits, targets)
+            total += (nll * weights).sum()
+            grad_typed = grad.mul_(weights[:, None]).to(hidden_NH.dtype)
             if grad_hidden is not None:
-                grad_hidden[piece] = grad_typed @ weight_VH
+                grad_hidden[piece] = product(grad_typed, weight_VH)
             if grad_weight is not None:
-                grad_weight += (grad_typed.T @ hidden_NH[piece]).float()
+                added(grad_weight, grad_typed.T, hidden_NH[piece])
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.weight_dtype = weight_VH.dtype
         return total
@@ -123,3 +158,66 @@ class _WeightedNLL(torch.autograd.Function):
             None,
             None,
         )
+
+
+class _RowNLL(torch.autograd.Function):
+    """As `_WeightedNLL`, with a sum for each row.
+
+    What a row's sum will be multiplied by is known in the backward pass alone. The hidden states' gradient waits for
+    it as it is: each position has one row, so it is scaled afterwards. The weight's gradient is a sum over positions
+    of all rows, so it cannot be formed before: where the head trains, the backward pass computes the chunks again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_NH: Tensor,
+        weight_VH: Tensor,
+        targets_N: Tensor,
+        weights_N: Tensor,
+        owners_N: Tensor,
+        rows: int,
+    ) -> Tensor:
+        found_R = torch.zeros(rows, dtype=torch.float32, device=hidden_NH.device)
+        grad_hidden = torch.empty_like(hidden_NH) if hidden_NH.requires_grad else None
+        hidden, weight = _for_products(hidden_NH, weight_VH)
+        for piece in _pieces(hidden_NH, weight_VH):
+            weights = weights_N[piece].float()
+            nll, grad = nll_and_gradient(product(hidden[piece], weight.T).float(), targets_N[piece])
+            found_R.index_add_(0, owners_N[piece], nll * weights)
+            if grad_hidden is not None:
+                grad_hidden[piece] = product(grad.mul_(weights[:, None]).to(weight.dtype), weight)
+        again = (hidden_NH, weight_VH, targets_N, weights_N) if weight_VH.requires_grad else ()
+        ctx.save_for_backward(grad_hidden, owners_N, *again)
+        ctx.number_type = weight.dtype
+        return found_R
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None, None]:
+        grad_hidden, owners_N, *again = ctx.saved_tensors
+        scales_N = grads[0][owners_N]
+        if grad_hidden is not None:
+            grad_hidden = grad_hidden * scales_N[:, None].to(grad_hidden.dtype)
+        if not again:
+            return grad_hidden, None, None, None, None, None
+        hidden_NH, weight_VH, targets_N, weights_N = again
+        hidden, weight = hidden_NH.to(ctx.number_type), weight_VH.to(ctx.number_type)
+        grad_weight = torch.zeros_like(weight_VH, dtype=torch.float32)
+        for piece in _pieces(hidden_NH, weight_VH):
+            _, grad = nll_and_gradient(product(hidden[piece], weight.T).float(), targets_N[piece])
+            grad.mul_((weights_N[piece].float() * scales_N[piece])[:, None])
+            added(grad_weight, grad.to(weight.dtype).float().T, hidden[piece].float())
+        return grad_hidden, grad_weight.to(weight_VH.dtype), None, None, None, None
+
+
+def _pieces(hidden_NH: Tensor, weight_VH: Tensor) -> list[slice]:
+    rows = chunk_rows(weight_VH.shape[0])
+    return [slice(start, start + rows) for start in range(0, hidden_NH.shape[0], rows)]
+
+
+def _for_products(hidden_NH: Tensor, weight_VH: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the number type of the products here: the backward pass stands outside of autocast and must use the same."""
+    device = hidden_NH.device.type
+    inside = torch.is_autocast_enabled(device)
+    number_type = torch.get_autocast_dtype(device) if inside else hidden_NH.dtype
+    return hidden_NH.to(number_type), weight_VH.to(number_type)

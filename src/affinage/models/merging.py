@@ -113,6 +113,7 @@ def probe_batches(tokenizer: Any, texts: Sequence[str], context: int) -> list[Ba
 def _outputs(model: AdaptedModel, batches: Sequence[Batch]) -> list[Tensor]:
     """Logits (T, V) of each probe, or hidden states (T, H) of an encoder."""
     model.eval()
+    model.pack = False  # the packed pass folds adapters in itself: it would compare merging with merging
     found = []
     for batch in batches:
         hidden = model.hidden(batch.to(model.device))[0]

@@ -19,9 +19,10 @@ from affinage.models.adapters import adapter_state, moves_base, no_warnings
 from affinage.models.fingerprints import check_base
 from affinage.models.heads import CLASSIFIER, ClassifierHead
 from affinage.models.loading import Base, load_network, open_base, quiet
+from affinage.models.reward_head import REWARD, RewardHead
 from affinage.models.trainables import unchanged
 
-HEADS = {CLASSIFIER: ClassifierHead}
+HEADS: dict[str, type[ClassifierHead] | type[RewardHead]] = {CLASSIFIER: ClassifierHead, REWARD: RewardHead}
 ADAPTER_FILE = "adapter_model.safetensors"
 
 

@@ -134,9 +134,7 @@ def make_plan(recipe: Recipe, facts: Facts) -> Plan:
     settings["micro_tokens"] = _given(recipe.micro_tokens, *_micro_tokens(facts, settings["batch_tokens"][0]))
     if _frozen(facts):
         settings["batch_rows"] = (_head(facts)["batch_rows"], "encodings in one step")
-    accumulate = 1 if _frozen(facts) else max(1, round(settings["batch_tokens"][0] / settings["micro_tokens"][0]))
-    settings["accumulate"] = (accumulate, "batch_tokens / micro_tokens")
-    settings["steps"] = _steps(recipe, facts, settings, accumulate)
+    settings["steps"] = _steps(recipe, facts, settings)
     steps = settings["steps"][0]
     if recipe.steps is not None and recipe.epochs is None:
         passes = steps * settings["batch_tokens"][0] / max(1, facts.tokens)
@@ -157,6 +155,7 @@ def make_plan(recipe: Recipe, facts: Facts) -> Plan:
         ("threads", facts.machine.threads),
     ):
         settings[key] = _given(getattr(recipe, key), value, _PLACE[key])
+    settings["products"] = (facts.machine.products, "the faster library for matrix products here, measured")
     return plan
 
 
@@ -234,13 +233,11 @@ def _micro_tokens(facts: Facts, batch_tokens: int) -> tuple[int, str]:
     ), "fits the caches" if roof == 4096 else "fits the GPU"
 
 
-def _steps(recipe: Recipe, facts: Facts, settings: dict[str, tuple[Any, str]], accumulate: int) -> tuple[int, str]:
+def _steps(recipe: Recipe, facts: Facts, settings: dict[str, tuple[Any, str]]) -> tuple[int, str]:
     if recipe.steps is not None:
         return recipe.steps, "asked for"
     if _frozen(facts):
         rows = settings["batch_rows"][0]
         return max(1, round(settings["epochs"][0] * math.ceil(facts.train_rows / rows))), f"batches of {rows} encodings"
-    micro = settings["micro_tokens"][0]
-    one_pass = by_length(facts.lengths, range(len(facts.lengths)), micro)
-    batches = max(1, round(len(one_pass) * facts.scale * settings["epochs"][0]))
-    return max(1, math.ceil(batches / accumulate)), "passes x tokens / batch_tokens"
+    one_pass = by_length(facts.lengths, range(len(facts.lengths)), settings["batch_tokens"][0])
+    return max(1, round(len(one_pass) * facts.scale * settings["epochs"][0])), "passes x tokens / batch_tokens"

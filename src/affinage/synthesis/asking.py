@@ -9,20 +9,18 @@ from datetime import UTC, datetime
 
 from affinage.data.records import Message, digest
 from affinage.errors import RunError
-from affinage.generation.remote import ChatSettings, Generator, NoAnswerError, RefusedError, Reply
+from affinage.generation.chats import ChatSettings, Generator, NoAnswerError, RefusedError, Reply
 from affinage.synthesis.costs import Meter, most_tokens
+from affinage.synthesis.failures import CandidateError
 from affinage.synthesis.journal import Entry, Journal
 
 FAILURES = 5  # calls in a row that fail before the work is given up
 
 
-class UnansweredError(Exception):
+class UnansweredError(CandidateError):
     """A question has no answer. `reason`: `no-answer`, `refused`, or `not-finished` (the work was stopped)."""
 
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.detail = detail
+    stage = "answer"
 
 
 @dataclass(frozen=True, slots=True)

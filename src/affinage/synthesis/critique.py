@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from affinage.data.records import digest
+from affinage.data.records import Message, digest
 from affinage.errors import InputError
-from affinage.generation.remote import ChatSettings
+from affinage.generation.chats import ChatSettings
 from affinage.synthesis.candidates import Dropped, Made, Proposal
-from affinage.synthesis.filters import Heuristics, check_answer
+from affinage.synthesis.filters import check_answer
 from affinage.synthesis.judge import shown
-from affinage.synthesis.method import Forecast, Propose, user
-from affinage.synthesis.parsing import GUARD, Shape, fenced, parse, plain
-from affinage.synthesis.preferences import as_prompt, propose_seed
+from affinage.synthesis.method import Forecast, user
+from affinage.synthesis.parsing import AS_JSON, GUARD, Shape, fenced, parse, plain
 from affinage.synthesis.seeds import Seed
+from affinage.synthesis.supply import Prompted, as_prompt, as_turns
 
 DRAFT = "critique/draft/1"
 CRITIQUE = "critique/critique/1"
@@ -38,7 +38,7 @@ class _Critique(Shape):
     sound: bool
 
 
-class Critique:
+class Critique(Prompted):
     """Draft, then `rounds` times: a principle drawn by the seed, a critique, and a revision where it found something.
 
     Args:
@@ -46,29 +46,16 @@ class Critique:
     """
 
     name = "critique"
-    heuristics: Heuristics | None = None
 
     def __init__(
         self, seeds: Sequence[Seed], *, principles: Sequence[str] = PRINCIPLES, rounds: int = 2, pairs: bool = False,
         seed: int = 0, settings: ChatSettings,
     ) -> None:  # fmt: skip
-        self.seeds = list(seeds)
-        random.Random(seed).shuffle(self.seeds)
+        super().__init__(seeds, seed=seed, settings=settings)
         self.principles = tuple(principles)
         self.rounds = rounds
         self.pairs = pairs
-        self.settings = settings
         self.seed = seed
-        self._next = 0
-
-    @property
-    def known(self) -> Iterable[tuple[str, str]]:
-        return ()
-
-    def proposals(self, room: int) -> list[Propose]:
-        chosen = self.seeds[self._next : self._next + room]
-        self._next += len(chosen)
-        return [propose_seed(seed) for seed in chosen]
 
     def complete(self, proposal: Proposal) -> Made | Dropped:
         trail, turns = proposal.trail, proposal.values["turns"]
@@ -104,16 +91,13 @@ class Critique:
         if len(turns) == 1:
             row = {"instruction": seed.instruction, "input": seed.input, "output": answer, **rest}
             return Made(row, proposal.text, answer)
-        said = [{"role": turn.role, "content": turn.content} for turn in turns]
-        return Made({"messages": [*said, {"role": "assistant", "content": answer}], **rest}, proposal.text, answer)
-
-    def accept(self, proposal: Proposal, made: Made) -> None:
-        """Nothing builds on earlier rows here."""
+        whole = as_turns([*turns, Message("assistant", answer)])
+        return Made({"messages": whole, **rest}, proposal.text, answer)
 
     def forecast(self, wanted: int) -> Forecast:
-        rows = min(wanted, len(self.seeds))
+        rows = min(wanted, len(self.material))
         rounds = min(self.rounds, len(self.principles))
-        turns = self.seeds[0].turns
+        turns = self.material[0].turns
         text = shown(turns)
         examples = {
             DRAFT: turns,
@@ -121,7 +105,7 @@ class Critique:
             REVISION: user(ask_revision(text, text, self.principles[0], text)),
         }
         calls = {DRAFT: rows, CRITIQUE: rows * rounds, REVISION: rows * rounds}
-        return Forecast(calls, examples, dict.fromkeys(calls, self.settings), len(self.seeds))
+        return Forecast(calls, examples, dict.fromkeys(calls, self.settings), len(self.material))
 
 
 def read_principles(path: Path) -> list[str]:
@@ -145,8 +129,8 @@ def ask_critique(prompt: str, answer: str, principle: str) -> str:
     """Whether an answer keeps to a principle."""
     return (
         f"Principle: {principle}\n\nDoes the answer keep to the principle? Say in two sentences at most where it does "
-        f"not.\n{GUARD}\n\nPrompt:\n{fenced(prompt)}\n\nAnswer:\n{fenced(answer)}\n\n"
-        'Reply with one JSON object and nothing else: {"critique": "...", "sound": false}, with "sound" true if it '
+        f"not.\n{GUARD}\n\nPrompt:\n{fenced(prompt)}\n\nAnswer:\n{fenced(answer)}\n\n{AS_JSON}"
+        '{"critique": "...", "sound": false}, with "sound" true if it '
         "keeps to the principle"
     )
 

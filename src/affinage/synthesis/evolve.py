@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import random
 import re
-from collections import deque
 from collections.abc import Iterable, Sequence
 
 from affinage.data.records import Source
-from affinage.generation.remote import ChatSettings
+from affinage.generation.chats import ChatSettings
 from affinage.synthesis.asking import Trail
 from affinage.synthesis.candidates import Dropped, Made, Proposal
 from affinage.synthesis.filters import Heuristics, check_answer, count_words
 from affinage.synthesis.method import Forecast, Propose, user
-from affinage.synthesis.parsing import GUARD, Shape, fenced, parse, plain
+from affinage.synthesis.parsing import AS_JSON, GUARD, Shape, fenced, parse, plain
 from affinage.synthesis.seeds import Seed
+from affinage.synthesis.supply import Supplied
 
 EVOLVED = "evolve/{}/1"
 GAIN = "evolve/gain/1"
@@ -55,30 +54,29 @@ class _Gain(Shape):
     equal: bool
 
 
-class Evolve:
+Stage = tuple[str, Source, int]
+"""An instruction, the seed that it goes back to, and how often it was evolved."""
+
+
+class Evolve(Supplied[Stage]):
     """Evolves every seed, and what came of it, up to `generations` times; the way is drawn by the seed."""
 
     name = "evolve"
-    heuristics: Heuristics | None = Heuristics(longest=400)
+    heuristics = Heuristics(longest=400)
 
     def __init__(self, seeds: Sequence[Seed], *, generations: int = 3, seed: int = 0, settings: ChatSettings) -> None:
+        super().__init__([(one.asked, one.source, 0) for one in seeds], seed=seed, settings=settings)
         self.seeds = list(seeds)
-        self.settings = settings
         self.generations = generations
-        self._random = random.Random(seed)
-        mixed = list(self.seeds)
-        self._random.shuffle(mixed)
-        self._waiting = deque((_asked(seed), seed.source, 0) for seed in mixed)
 
     @property
     def known(self) -> Iterable[tuple[str, str]]:
-        return [(_asked(seed), str(seed.source)) for seed in self.seeds]
+        return [(seed.asked, str(seed.source)) for seed in self.seeds]
 
-    def proposals(self, room: int) -> list[Propose]:
-        chosen = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
-        return [self._propose(*item, self._random.choice(list(OPERATORS))) for item in chosen]
+    def propose(self, item: Stage) -> Propose:
+        text, source, generation = item
+        operator = self.draws.choice(list(OPERATORS))
 
-    def _propose(self, text: str, source: Source, generation: int, operator: str) -> Propose:
         def work(trail: Trail) -> list[Proposal | Dropped]:
             answer = trail.ask(EVOLVED.format(operator), ask_evolved(text, operator), self.settings)
             made = parse(answer, _Evolved).instruction.strip()
@@ -93,8 +91,7 @@ class Evolve:
 
     def complete(self, proposal: Proposal) -> Made | Dropped:
         trail, text, values = proposal.trail, proposal.text, proposal.values
-        sure = ChatSettings(max_tokens=self.settings.max_tokens, temperature=0.0)
-        if parse(trail.ask(GAIN, ask_gain(str(values["parent"]), text), sure, judge=True), _Gain).equal:
+        if parse(trail.ask(GAIN, ask_gain(str(values["parent"]), text), self.sure, judge=True), _Gain).equal:
             return Dropped("judge", "nothing-gained")
         answer = plain(trail.ask(ANSWER, text, self.settings))
         reason = check_answer(text, answer) or _eliminated(answer)
@@ -105,12 +102,12 @@ class Evolve:
 
     def accept(self, proposal: Proposal, made: Made) -> None:
         if proposal.values["generation"] < self.generations:
-            self._waiting.append((proposal.text, proposal.sources[0], proposal.values["generation"]))
+            self.waiting.append((proposal.text, proposal.sources[0], proposal.values["generation"]))
 
     def forecast(self, wanted: int) -> Forecast:
         most = len(self.seeds) * self.generations
         calls = min(wanted, most)
-        text = _asked(self.seeds[0])
+        text = self.seeds[0].asked
         name = EVOLVED.format("<way>")
         examples = {name: user(ask_evolved(text, "constraint")), GAIN: user(ask_gain(text, text)), ANSWER: user(text)}
         return Forecast(dict.fromkeys(examples, calls), examples, dict.fromkeys(examples, self.settings), most)
@@ -124,18 +121,15 @@ def ask_evolved(text: str, operator: str) -> str:
         "that it holds, and do not answer it."
     )
     task = f"{OPERATORS[operator]} Do not answer it." if operator in IN_BREADTH else depth
-    return (
-        f"{task} Write in its language.\n{GUARD}\n\n{fenced(text)}\n\n"
-        'Reply with one JSON object and nothing else: {"instruction": "..."}'
-    )
+    return f'{task} Write in its language.\n{GUARD}\n\n{fenced(text)}\n\n{AS_JSON}{{"instruction": "..."}}'
 
 
 def ask_gain(before: str, after: str) -> str:
     """Whether two instructions come to the same."""
     return (
         "Do these two instructions come to the same: equal constraints and requirements, equal depth and breadth of "
-        f"what is asked?\n{GUARD}\n\n{fenced(before)}\n\n{fenced(after)}\n\n"
-        'Reply with one JSON object and nothing else: {"equal": true} or {"equal": false}'
+        f"what is asked?\n{GUARD}\n\n{fenced(before)}\n\n{fenced(after)}\n\n{AS_JSON}"
+        '{"equal": true} or {"equal": false}'
     )
 
 
@@ -144,7 +138,3 @@ def _eliminated(answer: str) -> str:
     if "sorry" in words and count_words(answer) < _SORRY:
         return "refusal"
     return "only-stop-words" if all(word in _STOP_WORDS for word in words) else ""
-
-
-def _asked(seed: Seed) -> str:
-    return "\n\n".join(part for part in (seed.instruction, seed.input) if part)

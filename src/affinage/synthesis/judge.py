@@ -10,9 +10,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from affinage.data.records import Message
-from affinage.generation.remote import ChatSettings
+from affinage.generation.chats import ChatSettings
 from affinage.synthesis.asking import Trail
-from affinage.synthesis.parsing import GUARD, Shape, fenced, parse
+from affinage.synthesis.parsing import AS_JSON, GUARD, Shape, fenced, parse
 
 SCORE = "judge/score/1"
 COMPARE = "judge/compare/1"
@@ -117,8 +117,8 @@ def ask_score(prompt: str, answer: str) -> str:
     return (
         "Judge how well the answer serves the person who wrote the prompt: is it correct, complete, clear, honest "
         f"about what it does not know, and no longer than needed? 1 is useless or wrong, {BEST} could not be better.\n"
-        f"{GUARD}\n\nPrompt:\n{fenced(prompt)}\n\nAnswer:\n{fenced(answer)}\n\n"
-        'Reply with one JSON object and nothing else: {"reason": "one sentence", "score": 1}'
+        f"{GUARD}\n\nPrompt:\n{fenced(prompt)}\n\nAnswer:\n{fenced(answer)}\n\n{AS_JSON}"
+        '{"reason": "one sentence", "score": 1}'
     )
 
 
@@ -127,8 +127,8 @@ def ask_compare(prompt: str, first: str, second: str) -> str:
     return (
         "Two answers to one prompt. Which serves the person better: more correct, complete, clear and honest? Neither "
         "their order nor their length is a merit. Say tie when there is no real difference.\n"
-        f"{GUARD}\n\nPrompt:\n{fenced(prompt)}\n\nAnswer A:\n{fenced(first)}\n\nAnswer B:\n{fenced(second)}\n\n"
-        'Reply with one JSON object and nothing else: {"reason": "one sentence", "better": "A"} (or "B", or "tie")'
+        f"{GUARD}\n\nPrompt:\n{fenced(prompt)}\n\nAnswer A:\n{fenced(first)}\n\nAnswer B:\n{fenced(second)}\n\n{AS_JSON}"
+        '{"reason": "one sentence", "better": "A"} (or "B", or "tie")'
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from affinage.data.records import Message
 from affinage.errors import InputError
-from affinage.generation.remote import ChatSettings, RefusedError, Reply
+from affinage.generation.chats import ChatSettings, Generator, RefusedError, Reply, Request
 
 GATHER = 0.02  # seconds to wait for the questions of other threads
 
@@ -23,13 +23,17 @@ class _Waiting:
     done: threading.Event = field(default_factory=threading.Event)
 
 
-class LocalTeacher:
-    """Answers with a loaded model. Safe to use from threads; an answer does not depend on what it is batched with.
+class LocalTeacher(Generator):
+    """Answers with a loaded model; an answer does not depend on what it is batched with.
 
     Args:
         generator: writes completions of token ids (`generation.engine.LocalGenerator`).
         renderer: turns conversations into token ids (`data.rendering.Renderer`).
         model: the name that stands in journal and lineage.
+
+    Raises:
+        RefusedError: by `generate`: a conversation does not fit into the context.
+        InputError: by `generate`: another model is named; only the own one is loaded.
     """
 
     def __init__(self, generator: Any, renderer: Any, model: str) -> None:
@@ -40,23 +44,11 @@ class LocalTeacher:
         self._queue_lock = threading.Lock()
         self._work_lock = threading.Lock()
 
-    def generate(
-        self,
-        prompts: Sequence[Sequence[Message]],
-        sampling: ChatSettings | Sequence[ChatSettings],
-        adapters: Sequence[str | None] | None = None,
-    ) -> list[Reply]:
-        """One answer to each conversation.
-
-        Raises:
-            RefusedError: a conversation does not fit into the context.
-            InputError: another model is named; only the own one is loaded.
-        """
-        if adapters and any(name not in (None, self.model) for name in adapters):
+    def _replies(self, requests: Sequence[Request]) -> list[Reply]:
+        if any(request.model != self.model for request in requests):
             raise InputError("a teacher on this machine answers as itself only", fix="leave out --judge-model")
-        own = [sampling] * len(prompts) if isinstance(sampling, ChatSettings) else list(sampling)
         with self._work_lock:  # a tokenizer is not for two threads at once
-            asked = [_Waiting(self._ids(turns), settings) for turns, settings in zip(prompts, own, strict=True)]
+            asked = [_Waiting(self._ids(request.messages), request.settings) for request in requests]
         with self._queue_lock:
             self._queue += asked
         for one in asked:

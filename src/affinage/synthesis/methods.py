@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from affinage.errors import InputError, nearest
-from affinage.generation.remote import ChatSettings
+from affinage.generation.chats import ChatSettings
 from affinage.synthesis.critique import PRINCIPLES, Critique, read_principles
 from affinage.synthesis.evolve import Evolve
 from affinage.synthesis.judge import Judge

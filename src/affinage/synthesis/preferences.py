@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from affinage.data.records import Message
-from affinage.generation.remote import ChatSettings
+from affinage.generation.chats import ChatSettings
 from affinage.synthesis.asking import Trail, UnansweredError
 from affinage.synthesis.candidates import Dropped, Made, Proposal
-from affinage.synthesis.filters import Heuristics
 from affinage.synthesis.judge import COMPARE, SCORE, Judge, ask_compare, ask_score, shown
-from affinage.synthesis.method import Forecast, Propose, user
+from affinage.synthesis.method import Forecast, user
 from affinage.synthesis.parsing import FormatError, plain
 from affinage.synthesis.seeds import Seed
+from affinage.synthesis.supply import Prompted, as_prompt
 
 ANSWER = "preferences/answer/1"
 
 
-class Preferences:
+class Preferences(Prompted):
     """Every prompt is answered `answers` times; answers that are cut off or empty do not take part."""
 
     name = "preferences"
-    heuristics: Heuristics | None = None
 
     def __init__(
-        self, seeds: Sequence[Seed], judge: Judge, *, answers: int = 4, seed: int = 0,
-        settings: ChatSettings,
-    ) -> None:  # fmt: skip
-        self.seeds = list(seeds)
-        random.Random(seed).shuffle(self.seeds)
+        self, seeds: Sequence[Seed], judge: Judge, *, answers: int = 4, seed: int = 0, settings: ChatSettings
+    ) -> None:
+        super().__init__(seeds, seed=seed, settings=settings)
         self.judge = judge
         self.answers = answers
-        self.settings = settings
-        self._next = 0
-
-    @property
-    def known(self) -> Iterable[tuple[str, str]]:
-        return ()
-
-    def proposals(self, room: int) -> list[Propose]:
-        chosen = self.seeds[self._next : self._next + room]
-        self._next += len(chosen)
-        return [propose_seed(seed) for seed in chosen]
 
     def complete(self, proposal: Proposal) -> Made | Dropped:
         trail, turns = proposal.trail, proposal.values["turns"]
@@ -83,32 +67,11 @@ class Preferences:
             raise missing
         return list(dict.fromkeys(found))
 
-    def accept(self, proposal: Proposal, made: Made) -> None:
-        """Nothing builds on earlier rows here."""
-
     def forecast(self, wanted: int) -> Forecast:
-        rows = min(wanted, len(self.seeds))
-        turns = self.seeds[0].turns
+        rows = min(wanted, len(self.material))
+        turns = self.material[0].turns
         text = shown(turns)
         examples = {ANSWER: turns, SCORE: user(ask_score(text, text)), COMPARE: user(ask_compare(text, text, text))}
         calls = {ANSWER: rows * self.answers, SCORE: rows * self.answers, COMPARE: rows * 2}
         judging = self.judge.settings
-        return Forecast(calls, examples, {ANSWER: self.settings, SCORE: judging, COMPARE: judging}, len(self.seeds))
-
-
-def propose_seed(seed: Seed) -> Propose:
-    """A person's own prompt as a candidate: nothing needs to be asked for it."""
-
-    def work(trail: Trail) -> list[Proposal | Dropped]:
-        if not any(turn.role == "user" and turn.content.strip() for turn in seed.turns):
-            return [Dropped("format", "empty-prompt")]
-        return [Proposal(shown(seed.turns), (seed.source,), trail, {"turns": seed.turns, "seed": seed})]
-
-    return work
-
-
-def as_prompt(turns: Sequence[Message]) -> str | list[dict[str, Any]]:
-    """One user turn as its text, else the turns."""
-    if len(turns) == 1 and turns[0].role == "user":
-        return turns[0].content
-    return [{"role": turn.role, "content": turn.content} for turn in turns]
+        return Forecast(calls, examples, {ANSWER: self.settings, SCORE: judging, COMPARE: judging}, len(self.material))

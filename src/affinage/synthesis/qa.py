@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from affinage.data.records import Source
-from affinage.generation.remote import ChatSettings
+from affinage.generation.chats import ChatSettings
 from affinage.synthesis.asking import Trail
 from affinage.synthesis.candidates import Dropped, Made, Proposal
 from affinage.synthesis.filters import Heuristics, check_answer
 from affinage.synthesis.method import Forecast, Propose, user
-from affinage.synthesis.parsing import GUARD, Shape, fenced, parse
+from affinage.synthesis.parsing import AS_JSON, GUARD, Shape, fenced, parse
 from affinage.synthesis.passages import Passage, find_quote
+from affinage.synthesis.seeds import paragraphs
+from affinage.synthesis.supply import Supplied
 
 PROMPT = "qa/pairs/1"
 SHORTEST_QUOTE = 8  # letters and digits
@@ -28,7 +29,7 @@ class _Pairs(Shape):
     pairs: list[_Pair]
 
 
-class QuestionsAndAnswers:
+class QuestionsAndAnswers(Supplied[Passage]):
     """Asks for `each` pairs about every passage, in an order drawn by the seed.
 
     Args:
@@ -36,33 +37,20 @@ class QuestionsAndAnswers:
     """
 
     name = "qa"
-    heuristics: Heuristics | None = Heuristics(shortest=3, longest=80, unfit=False)
+    heuristics = Heuristics(shortest=3, longest=80, unfit=False)
 
     def __init__(
         self, passages: Sequence[Passage], *, each: int = 3, with_passage: bool = False, seed: int = 0,
         settings: ChatSettings,
     ) -> None:  # fmt: skip
-        self.passages = list(passages)
-        random.Random(seed).shuffle(self.passages)
+        super().__init__(passages, seed=seed, settings=settings)
         self.each = each
         self.with_passage = with_passage
-        self.settings = settings
-        self._next = 0
 
-    @property
-    def known(self) -> Iterable[tuple[str, str]]:
-        return ()
-
-    def proposals(self, room: int) -> list[Propose]:
-        count = -(-room // self.each)
-        chosen = self.passages[self._next : self._next + count]
-        self._next += len(chosen)
-        return [self._propose(passage) for passage in chosen]
-
-    def _propose(self, passage: Passage) -> Propose:
+    def propose(self, item: Passage) -> Propose:
         def work(trail: Trail) -> list[Proposal | Dropped]:
-            answer = trail.ask(PROMPT, prompt(passage.text, self.each), self.settings)
-            return [_proposal(passage, pair, trail) for pair in parse(answer, _Pairs).pairs[: self.each]] or [
+            answer = trail.ask(PROMPT, prompt(item.text, self.each), self.settings)
+            return [_proposal(item, pair, trail) for pair in parse(answer, _Pairs).pairs[: self.each]] or [
                 Dropped("format", "no-pairs")
             ]
 
@@ -75,15 +63,12 @@ class QuestionsAndAnswers:
             return Dropped("heuristics", reason)
         passage = str(proposal.values["passage"]) if self.with_passage else ""
         row = {"instruction": proposal.text, "input": passage, "output": answer, "quote": quote}
-        return Made(row, "\n\n".join(filter(None, (passage, proposal.text))), answer)
-
-    def accept(self, proposal: Proposal, made: Made) -> None:
-        """Nothing builds on earlier rows here."""
+        return Made(row, paragraphs(passage, proposal.text), answer)
 
     def forecast(self, wanted: int) -> Forecast:
-        calls = min(len(self.passages), -(-wanted // self.each))
-        example = user(prompt(self.passages[0].text, self.each))
-        most = len(self.passages) * self.each
+        calls = min(len(self.material), -(-wanted // self.each))
+        example = user(prompt(self.material[0].text, self.each))
+        most = len(self.material) * self.each
         return Forecast({PROMPT: calls}, {PROMPT: example}, {PROMPT: self.settings}, most)
 
 
@@ -96,8 +81,8 @@ def prompt(passage: str, count: int) -> str:
         "Answer each from the passage alone, in full sentences. Quote the words that prove the answer exactly as they "
         "stand in the passage, from one place, as few as suffice. Use the passage's language. If it holds nothing that "
         "is worth asking, give an empty list.\n"
-        f"{GUARD}\n\n{fenced(passage)}\n\n"
-        'Reply with one JSON object and nothing else: {"pairs": [{"question": "...", "answer": "...", "quote": "..."}]}'
+        f"{GUARD}\n\n{fenced(passage)}\n\n{AS_JSON}"
+        '{"pairs": [{"question": "...", "answer": "...", "quote": "..."}]}'
     )
 
 

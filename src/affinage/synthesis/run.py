@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from affinage.synthesis.asking import Asker, Trail, UnansweredError
+from affinage.synthesis.asking import Asker, Trail
 from affinage.synthesis.candidates import Dropped, Made, Proposal, SynthesisLedger
+from affinage.synthesis.failures import CandidateError
 from affinage.synthesis.filters import Contamination, Duplicates
 from affinage.synthesis.judge import Judge
 from affinage.synthesis.method import Method, Propose
-from affinage.synthesis.parsing import FormatError
 
 ROUND = 32  # candidates at a time; fixed, so that how many calls run at once changes nothing
 BARREN = 64  # candidates in a row of which none is kept, after which it is given up
@@ -174,7 +174,5 @@ def _guarded(work: Callable[[], R]) -> R | Dropped:
     """What `work` gives, or the drop that stands for its failure."""
     try:
         return work()
-    except FormatError as error:
-        return Dropped("format", error.reason, error.detail)
-    except UnansweredError as error:
-        return Dropped("answer", error.reason, error.detail)
+    except CandidateError as error:
+        return Dropped(error.stage, error.reason, error.detail)

@@ -37,6 +37,11 @@ class Seed:
     turns: tuple[Message, ...]
     source: Source
 
+    @property
+    def asked(self) -> str:
+        """The instruction with its input."""
+        return paragraphs(self.instruction, self.input)
+
 
 @dataclass(frozen=True, slots=True)
 class Material:
@@ -159,10 +164,8 @@ def _seed_of_row(row: RawRow) -> Seed:
     answer = texts[1] or str(values.get("response") or "").strip()
     kind = values.get("is_classification")
     instruction = str(values["instruction"]).strip()
-    asked = "\n\n".join(part for part in (instruction, texts[0]) if part)
-    return Seed(
-        instruction, texts[0], answer, kind if isinstance(kind, bool) else None, (Message("user", asked),), row.source
-    )
+    turns = (Message("user", paragraphs(instruction, texts[0])),)
+    return Seed(instruction, texts[0], answer, kind if isinstance(kind, bool) else None, turns, row.source)
 
 
 def _seed_of_record(record: Record) -> Seed:
@@ -181,6 +184,11 @@ def _seed_of_record(record: Record) -> Seed:
         )
     asked = next((turn.content for turn in reversed(turns) if turn.role == "user"), "")
     return Seed(asked.strip(), "", answer.strip(), None, turns, record.source)
+
+
+def paragraphs(*texts: str) -> str:
+    """Those that are not empty, a blank line between them."""
+    return "\n\n".join(filter(None, texts))
 
 
 def _distinct(seeds: Sequence[Seed]) -> list[Seed]:

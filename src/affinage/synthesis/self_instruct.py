@@ -6,13 +6,13 @@ import random
 from collections.abc import Iterable, Sequence
 
 from affinage.data.records import Source
-from affinage.generation.remote import ChatSettings
+from affinage.generation.chats import ChatSettings
 from affinage.synthesis.asking import Trail
 from affinage.synthesis.candidates import Dropped, Made, Proposal
 from affinage.synthesis.filters import Heuristics, check_answer
-from affinage.synthesis.method import Forecast, Propose, user
-from affinage.synthesis.parsing import GUARD, Shape, fenced, parse
-from affinage.synthesis.seeds import Seed
+from affinage.synthesis.method import Forecast, Method, Propose, user
+from affinage.synthesis.parsing import AS_JSON, GUARD, Shape, fenced, parse
+from affinage.synthesis.seeds import Seed, paragraphs
 
 INSTRUCTIONS = "self-instruct/instructions/1"
 KIND = "self-instruct/kind/1"
@@ -42,7 +42,7 @@ class _LabelledInstance(Shape):
     input: str
 
 
-class SelfInstruct:
+class SelfInstruct(Method):
     """Draws from a pool of instructions that grows by every row that is kept.
 
     Whether an instruction is a classification decides how its instance is made: there the label comes first and the
@@ -50,11 +50,11 @@ class SelfInstruct:
     """
 
     name = "self-instruct"
-    heuristics: Heuristics | None = Heuristics()
+    heuristics = Heuristics()
 
     def __init__(self, seeds: Sequence[Seed], *, seed: int = 0, settings: ChatSettings) -> None:
+        super().__init__(settings)
         self.seeds = list(seeds)
-        self.settings = settings
         self._made: list[str] = []
         self._random = random.Random(seed)
         kinds = [[s for s in seeds if s.classification is wanted] for wanted in (True, False)]
@@ -89,7 +89,7 @@ class SelfInstruct:
     def complete(self, proposal: Proposal) -> Made | Dropped:
         trail, instruction = proposal.trail, proposal.text
         asked = ask_kind(instruction, self._kinds)
-        labelled = parse(trail.ask(KIND, asked, _sure(self.settings)), _Kind).classification
+        labelled = parse(trail.ask(KIND, asked, self.sure), _Kind).classification
         if labelled:
             made = parse(trail.ask(LABELLED, ask_labelled(instruction), self.settings), _LabelledInstance)
             if made.output.strip() not in [label.strip() for label in made.labels]:
@@ -106,7 +106,7 @@ class SelfInstruct:
         if reason:
             return Dropped("heuristics", reason)
         row = {"instruction": instruction, "input": given, "output": output, "is_classification": labelled}
-        return Made(row, "\n\n".join(filter(None, (instruction, given))), output)
+        return Made(row, paragraphs(instruction, given), output)
 
     def _instances(self) -> list[Seed]:
         """Seeds with an answer that are no classification; the same in every prompt."""
@@ -134,8 +134,8 @@ def ask_instructions(shown: Sequence[str]) -> str:
         f"Here are {len(shown)} instructions for an assistant that reads and writes text.\n{GUARD}\n\n{fenced(listed)}\n\n"
         f"Write {AT_ONCE} new ones. They should differ from these and from each other in task, topic, wording and "
         "length, be clear without further explanation, and be possible with text alone (no images, sound, files or "
-        "web pages). Write in the language of the examples.\n"
-        'Reply with one JSON object and nothing else: {"instructions": ["...", "..."]}'
+        f"web pages). Write in the language of the examples.\n{AS_JSON}"
+        '{"instructions": ["...", "..."]}'
     )
 
 
@@ -147,8 +147,8 @@ def ask_kind(instruction: str, examples: Sequence[Seed]) -> str:
     )
     return (
         "Does the instruction ask for one of a few fixed labels (a classification), or for anything else?\n"
-        f"{GUARD}\n\n{shown}{fenced(instruction)}\n\n"
-        'Reply with one JSON object and nothing else: {"classification": true} or {"classification": false}'
+        f"{GUARD}\n\n{shown}{fenced(instruction)}\n\n{AS_JSON}"
+        '{"classification": true} or {"classification": false}'
     )
 
 
@@ -158,8 +158,8 @@ def ask_instance(instruction: str, examples: Sequence[Seed]) -> str:
     return (
         "Write one example of the instruction being followed: a concrete input if the instruction needs one (else an "
         "empty string) and the best answer, complete and correct.\n"
-        f"{GUARD}\n\n{shown}{fenced(instruction)}\n\n"
-        'Reply with one JSON object and nothing else: {"input": "...", "output": "..."}'
+        f"{GUARD}\n\n{shown}{fenced(instruction)}\n\n{AS_JSON}"
+        '{"input": "...", "output": "..."}'
     )
 
 
@@ -168,8 +168,8 @@ def ask_labelled(instruction: str) -> str:
     return (
         "The instruction below is a classification. List its possible labels, choose one of them at random as the "
         "answer, and only then write a concrete input for which that label is right.\n"
-        f"{GUARD}\n\n{fenced(instruction)}\n\n"
-        'Reply with one JSON object and nothing else: {"labels": ["..."], "output": "one of the labels", "input": "..."}'
+        f"{GUARD}\n\n{fenced(instruction)}\n\n{AS_JSON}"
+        '{"labels": ["..."], "output": "one of the labels", "input": "..."}'
     )
 
 
@@ -177,7 +177,3 @@ def _instance_json(seed: Seed) -> str:
     import orjson
 
     return orjson.dumps({"input": seed.input, "output": seed.output}).decode()
-
-
-def _sure(settings: ChatSettings) -> ChatSettings:
-    return ChatSettings(max_tokens=settings.max_tokens, temperature=0.0)

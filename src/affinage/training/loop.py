@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,30 +34,25 @@ class Step:
 def train(
     model: AdaptedModel,
     objective: Objective,
-    batches: Iterable[Batch],
+    steps: Iterable[Sequence[Batch]],
     optimizer: torch.optim.Optimizer,
     schedule: Schedule,
     *,
-    accumulate: int = 1,
     clip: float = 1.0,
     done: int = 0,
 ) -> Iterator[Step]:
-    """Take one optimizer step per `accumulate` micro-batches (fewer in the last window) and yield what happened.
+    """Take each of `steps`, given as its micro-batches, and yield what happened.
 
-    Every denominator is counted over the whole window before its first backward pass, so that 1 x 8 = 8 x 1 = 4 x 2
-    also with ragged rows. `done` is the number of steps already taken (a resumed run).
+    Every denominator is counted over the whole step before its first backward pass, so that 1 x 8 = 8 x 1 = 4 x 2 also
+    with ragged rows. `done` is the number of steps already taken (a resumed run).
 
     Raises:
         RunError: the loss or a gradient is not finite; the weights are still those of the step before.
     """
     parameters = [tensor for _, tensor in model.trainable_parameters()]
-    iterator = iter(batches)
     model.train()
-    for number in itertools.count(done + 1):
-        began = time.perf_counter()
-        window = list(itertools.islice(iterator, accumulate))
-        if not window:
-            return
+    began = time.perf_counter()
+    for number, window in enumerate(steps, done + 1):
         rate = schedule(number)
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("scale", 1.0)
@@ -77,9 +71,10 @@ def train(
             seconds=time.perf_counter() - began,
         )
         model.train()  # the caller may have evaluated
+        began = time.perf_counter()
 
 
-def denominators(objective: Objective, window: list[Batch]) -> dict[str, float]:
+def denominators(objective: Objective, window: Sequence[Batch]) -> dict[str, float]:
     """What each term is divided by: its weight over all micro-batches of the step."""
     totals: dict[str, float] = {}
     for batch in window:
@@ -88,7 +83,7 @@ def denominators(objective: Objective, window: list[Batch]) -> dict[str, float]:
     return totals
 
 
-def _accumulate(model: AdaptedModel, objective: Objective, window: list[Batch]) -> float:
+def _accumulate(model: AdaptedModel, objective: Objective, window: Sequence[Batch]) -> float:
     divisors = denominators(objective, window)
     if not any(divisors.values()):
         raise RunError("no token of this step is learned from", fix="`affinage inspect DATA` shows what is learned")

@@ -16,7 +16,7 @@ from affinage.models.loading import Base, open_base
 from affinage.models.methods import virtual_tokens
 from affinage.models.trainables import check_trainable, count_trainable, is_adapter
 from affinage.planning.plan import Facts
-from affinage.recipe import Recipe
+from affinage.recipe import DPOSettings, Recipe
 from affinage.wiring import OBJECTIVE_TABLE, choose_objective, choose_train
 
 
@@ -41,7 +41,7 @@ def choose(recipe: Recipe, kind: type[Record]) -> Choice:
     entry = OBJECTIVE_TABLE[objective]
     base = open_base(recipe.model, trust_remote_code=recipe.trust_remote_code)
     if entry.language and not base.causal:
-        fix = "use objective classify, or a causal model"
+        fix = f"use objective {'reward' if entry.compares else 'classify'}, or a causal model"
         raise InputError(f"{recipe.model!r} is an encoder: it cannot learn to write", fix=fix)
     _refuse_idle(recipe, objective)
     skeleton = base.skeleton()
@@ -56,10 +56,14 @@ def _refuse_idle(recipe: Recipe, objective: str) -> None:
     Raises:
         InputError: names the first of them.
     """
-    if not OBJECTIVE_TABLE[objective].language:
+    entry = OBJECTIVE_TABLE[objective]
+    if entry.compares or not entry.language:
         idle = next((key for key in ("mix", "replay", "forgetting_budget") if getattr(recipe, key)), None)
         if idle:
-            raise InputError(f"{idle}: objective {objective} learns from labels, beside which no other text can stand")
+            what = "comparisons" if entry.compares else "labels"
+            raise InputError(f"{idle}: objective {objective} learns from {what}, beside which no other text can stand")
+    if objective != "dpo" and recipe.dpo != DPOSettings():
+        raise InputError(f"dpo.*: these are settings of objective dpo, and this is {objective}", fix="remove them")
     if recipe.forgetting_budget is not None and recipe.validation == 0:
         raise InputError(
             "forgetting_budget needs validation rows, by which checkpoints are chosen", fix="leave validation out"
@@ -76,8 +80,15 @@ def make_facts(
     labels: Sequence[str],
     here: Machine,
     task: str = "",
+    lengths: Sequence[int] | None = None,
 ) -> Facts:
-    """What the plan may know. `sizes`: rows of each side; `train_rows` are those on the train side."""
+    """What the plan may know.
+
+    Args:
+        sizes: rows of each side.
+        train_rows: those on the train side.
+        lengths: tokens of what stays together in one batch, where that is not a row.
+    """
     base, skeleton = choice.base, choice.skeleton
     outputs = 1 if task == NUMBER else len(labels)
     return Facts(
@@ -86,14 +97,14 @@ def make_facts(
         says=OBJECTIVE_TABLE[choice.objective].says,
         train=choice.train,
         train_reason=choice.reason,
-        lengths=[len(row) for row in train_rows],
+        lengths=[len(row) for row in train_rows] if lengths is None else lengths,
         learned_tokens=sum(row.learned for row in train_rows),
         train_rows=sizes["train"],
         held_out_rows=sizes["held_out"],
         validation_rows=sizes["validation"],
         rows=read,
         parameters=_size(skeleton),
-        trainable_parameters=count_trainable(recipe, choice.train, base, skeleton, classes=outputs),
+        trainable_parameters=count_trainable(recipe, choice.train, base, skeleton, classes=outputs, reward=choice.objective == "reward"),
         width=base.width,
         vocabulary=base.vocabulary,
         blocks=base.blocks,

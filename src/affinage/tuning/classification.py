@@ -11,29 +11,26 @@ from numpy.typing import NDArray
 from torch import nn
 
 from affinage.data.batches import Batches
-from affinage.data.records import Labelled
-from affinage.data.targets import label_text, target_array
-from affinage.evaluation.answers import encoding_logits, mean_loss_of, row_logits, score_encodings, score_logits
+from affinage.data.targets import label_text
+from affinage.evaluation.answers import encoding_logits, mean_loss_of, row_logits, score_logits
 from affinage.evaluation.comparison import NAMES, Evaluation, compare_heads
 from affinage.evaluation.forgetting import forgetting
-from affinage.evaluation.growth import learning_curve, point
-from affinage.evaluation.measures import MEASURES, Sides
+from affinage.evaluation.growth import point
+from affinage.evaluation.measures import MEASURES
 from affinage.evaluation.scores import HeadScores
 from affinage.models.adapted import AdaptedModel
-from affinage.models.encodings import EncodedBatches, Vectors, encode_layers, target_tensor
-from affinage.models.heads import CLASSIFIER, ClassifierHead, classifier, head_defaults
+from affinage.models.encodings import EncodedBatches, target_tensor
+from affinage.models.heads import CLASSIFIER, classifier
 from affinage.objectives.base import Objective
-from affinage.store import ArrayCache
-from affinage.training.heads import HeadFit, fit_head
 from affinage.training.reporting import Reporter
+from affinage.tuning.encoded import EncodedRecords
 from affinage.tuning.fit import Source
+from affinage.tuning.labelled import LabelledRows
 from affinage.tuning.language import score_general
 from affinage.tuning.prepared import Prepared
+from affinage.tuning.probes import Probes
 from affinage.wiring import make_objective
 
-DEPTHS = (0.4, 0.6, 0.8)  # of the blocks: layers to choose from beside the last
-ENOUGH = 20  # validation rows that can choose a layer
-PARTS = (0.1, 0.25, 0.5)  # of the training rows, before all of them
 STANDARDISED_ON = 2000  # rows that fix the scale of a moving network's encodings
 
 
@@ -44,59 +41,59 @@ class ClassificationWork:
         self.prepared = prepared
         self.reporter = reporter
         self.objective: Objective = make_objective(prepared.objective, prepared.recipe)
-        self.task = prepared.task
-        self.measure = MEASURES[self.task]
+        self.measure = MEASURES[prepared.task]
         self.frozen = prepared.train == "head"
         self.budget = 2 * int(prepared.plan["micro_tokens"])
-        self.cache = ArrayCache()
-        self.passes = {"done": 0, "avoided": 0}
         self.calibration: dict[str, Any] = {}
         self.frozen_scores: list[HeadScores] = []
-        self.layers = self._candidates()
-        self.place = len(self.layers) - 1  # which of `layers` feeds the head
-        self._vectors: dict[int, Any] = {}
         self._sources: list[EncodedBatches] = []
+        self._rows = LabelledRows(prepared)
+        self._encoded = EncodedRecords(prepared, reporter, frozen=self.frozen, budget=self.budget)
+        self._probes = Probes(prepared, self.objective, self._rows, self._encoded)
 
     def heads(self) -> dict[str, nn.Module]:
-        return {CLASSIFIER: self._new_head()}
+        return {CLASSIFIER: self._probes.head()}
+
+    def before(self, model: AdaptedModel, numbers: Sequence[int]) -> None:
+        return  # a new head has no before
 
     def alternatives(self, model: AdaptedModel) -> None:
         return  # the head on the frozen model is measured fold by fold, in `batches`
 
     def batches(self, model: AdaptedModel, numbers: Sequence[int]) -> Source:
         plan, recipe = self.prepared.plan, self.prepared.recipe
-        head, targets = classifier(model), self._targets(numbers)
+        head, targets = classifier(model), self._rows.targets(numbers)
         head.start(target_tensor(targets))
         if self.frozen:
             self._choose_layer(model, numbers)
-            vectors = self._encode(model, numbers)
-            head.layer = self.layers[self.place]
+            vectors = self._encoded.of(model, numbers)
+            head.layer = self._encoded.layer
             head.standardise(torch.from_numpy(vectors))
             size = plan["batch_rows"]
             source = EncodedBatches(vectors, targets, batch_rows=size, epochs=plan["epochs"], seed=recipe.seed)
             self._sources.append(source)
             return source
         self._frozen_alternative(model, numbers)
-        head.standardise(torch.from_numpy(self._encode(model, numbers[:STANDARDISED_ON])))
-        self._vectors.clear()  # the network moves from here on
+        head.standardise(torch.from_numpy(self._encoded.of(model, numbers[:STANDARDISED_ON])))
+        self._encoded.forget()
         return Batches(
-            self.prepared.rows_at(numbers), budget=plan["micro_tokens"], pad_id=self.prepared.renderer.pad_id,
+            self.prepared.rows_at(numbers), budget=plan["batch_tokens"], micro=plan["micro_tokens"], pad_id=self.prepared.renderer.pad_id,
             epochs=plan["epochs"], seed=recipe.seed,
         )  # fmt: skip
 
     def validation_loss(self, model: AdaptedModel) -> float:
         numbers = self.prepared.sides["validation"]
-        return mean_loss_of(classifier(model), self._logits(model, numbers), self._targets(numbers))
+        return mean_loss_of(classifier(model), self._logits(model, numbers), self._rows.targets(numbers))
 
     def settle(self, model: AdaptedModel) -> None:
         """Fit temperature, thresholds or intervals on validation rows."""
         numbers = self.prepared.sides["validation"]
         if numbers and self.prepared.recipe.head.calibrate:
             logits_RC = self._logits(model, numbers)
-            self.calibration = self.measure.calibrate(classifier(model), logits_RC, self._targets(numbers))
+            self.calibration = self.measure.calibrate(classifier(model), logits_RC, self._rows.targets(numbers))
 
     def score(self, model: AdaptedModel, numbers: Sequence[int]) -> HeadScores:
-        return score_logits(classifier(model), self._logits(model, numbers), self._targets(numbers))
+        return score_logits(classifier(model), self._logits(model, numbers), self._rows.targets(numbers))
 
     def join(self, parts: Sequence[HeadScores]) -> HeadScores:
         return parts[0].join(parts)
@@ -111,7 +108,7 @@ class ClassificationWork:
 
     def sample_prompts(self) -> list[tuple[str, str]]:
         chosen = self.prepared.sides["held_out"][: self.prepared.recipe.samples]
-        return [(record.text, label_text(record.label)) for record in map(self._labelled, chosen)]
+        return [(record.text, label_text(record.label)) for record in map(self._rows.at, chosen)]
 
     def samples(self, model: AdaptedModel) -> list[str]:
         numbers = self.prepared.sides["held_out"][: self.prepared.recipe.samples]
@@ -125,7 +122,7 @@ class ClassificationWork:
             (self.prepared.sides["train"], self.prepared.sides["held_out"])
         ]
         baselines = {
-            name: after.join([rival(self._two_sides(train, test)) for train, test in parts])
+            name: after.join([rival(self._rows.sides(train, test)) for train, test in parts])
             for name, rival in self.measure.rivals.items()
         }
         if self.frozen_scores:
@@ -134,111 +131,40 @@ class ClassificationWork:
         return compare_heads(after, baselines=baselines, forgetting=cost, folds=len(folds) or None)
 
     def extras(self, model: AdaptedModel) -> dict[str, Any]:
-        self.passes["avoided"] += sum(1 for source in self._sources for _ in source.served())
-        found: dict[str, Any] = {"passes.json": self.passes}
+        passes = self._encoded.passes
+        passes["avoided"] += sum(1 for source in self._sources for _ in source.served())
+        found: dict[str, Any] = {"passes.json": passes}
         if self.calibration:
             found["calibration.json"] = self.calibration
         if self.frozen and self.prepared.sides["held_out"]:
             whole = self.score(model, self.prepared.sides["held_out"])
-            points = [*self._curve(model), point(1.0, len(self.prepared.sides["train"]), whole)]
+            points = [*self._probes.curve(model), point(1.0, len(self.prepared.sides["train"]), whole)]
             found["curve.json"] = {"metric": whole.metric, "points": points}
             told = [f"{100 * p['share']:.0f} %: {p[whole.metric]['value']:.3f}" for p in points]
             self.reporter.note(f"{NAMES.get(whole.metric, whole.metric)} by share of the rows  {'   '.join(told)}")
-        self.reporter.note(f"forward passes: {self.passes['done']:,} done, {self.passes['avoided']:,} avoided")
+        self.reporter.note(f"forward passes: {passes['done']:,} done, {passes['avoided']:,} avoided")
         return found
-
-    def _new_head(self) -> ClassifierHead:
-        recipe = self.prepared.recipe
-        return ClassifierHead(
-            self.prepared.labels, self.prepared.base.width, recipe.head.model_copy(update={"task": self.task}),
-            pooling=recipe.head.pooling or "mean", layer=recipe.head.layer,
-        )  # fmt: skip
-
-    def _candidates(self) -> list[int | None]:
-        """Layers that may feed the head, the last one last: the asked for, or a few to choose from by measurement."""
-        asked, blocks = self.prepared.recipe.head.layer, self.prepared.base.blocks
-        if asked is not None or not self.frozen or len(self.prepared.sides["validation"]) < ENOUGH:
-            return [asked]
-        return [*sorted({round(share * blocks) for share in DEPTHS} - {0, blocks}), None]
 
     def _choose_layer(self, model: AdaptedModel, numbers: Sequence[int]) -> None:
         """Take the layer on which a head does best on the validation rows."""
-        if len(self.layers) == 1:
+        reason = self._probes.choose_layer(model, numbers)
+        if not reason:
             return
-        losses = []
-        for place in range(len(self.layers)):
-            self.place = place
-            losses.append(self._fit_probe(self._probe(model), numbers).validation_loss)
-        self.place = int(np.argmin(losses))
-        layer = self.layers[self.place]
+        layer = self._encoded.layer
         name = "the last block" if layer is None else f"block {layer} of {self.prepared.base.blocks}"
-        reason = f"validation loss {losses[self.place]:.3f}, the last block's {losses[-1]:.3f}"
         self.prepared.plan.settings["head.layer"] = (layer, reason)
         self.reporter.note(f"the head stands on {name} ({reason})")
-
-    def _encode(self, model: AdaptedModel, numbers: Sequence[int]) -> Vectors:
-        """Encodings of these records at the chosen layer; texts met before are not run again."""
-        missing = [number for number in numbers if number not in self._vectors]
-        if missing:
-            with self.reporter.stage("encoding", len(missing)) as advance:
-                found = encode_layers(
-                    model, self.prepared.rows_at(missing), pooling=self.prepared.recipe.head.pooling or "mean",
-                    layers=self.layers, budget=self.budget, pad_id=self.prepared.renderer.pad_id,
-                    progress=lambda done, total: advance(done), cache=self.cache if self.frozen else None,
-                )  # fmt: skip
-            self.passes["done"] += found.passes_done
-            self.passes["avoided"] += found.passes_avoided
-            self._vectors.update(zip(missing, found.vectors, strict=True))
-        self.passes["avoided"] += len(numbers) - len(missing)
-        return np.stack([self._vectors[number][self.place] for number in numbers])
 
     def _frozen_alternative(self, model: AdaptedModel, numbers: Sequence[int]) -> None:
         """What a head on the untouched network reaches: the cheap alternative to moving it."""
         held_out = self._held_out_of(numbers)
-        if not held_out:
-            return
-        probe = self._calibrated_probe(model, numbers)
-        self.frozen_scores.append(score_encodings(probe, self._encode(model, held_out), self._targets(held_out)))
-
-    def _probe(self, model: AdaptedModel) -> AdaptedModel:
-        """The model's network, frozen, under a fresh head."""
-        return AdaptedModel(model.network, causal=model.causal, heads={CLASSIFIER: self._new_head().to(model.device)})
-
-    def _fit_probe(self, probe: AdaptedModel, numbers: Sequence[int]) -> HeadFit:
-        """Fit the probe's head as the run's own would be."""
-        vectors, targets = self._encode(probe, numbers), self._targets(numbers)
-        head = classifier(probe)
-        head.start(target_tensor(targets))
-        head.standardise(torch.from_numpy(vectors))
-        validation = self.prepared.sides["validation"]
-        checked = (self._encode(probe, validation), self._targets(validation)) if validation else None
-        defaults = head_defaults(len(numbers), head.outputs, self.prepared.base.width)
-        return fit_head(probe, self.objective, vectors, targets, checked, defaults, seed=self.prepared.recipe.seed)
-
-    def _calibrated_probe(self, model: AdaptedModel, numbers: Sequence[int]) -> AdaptedModel:
-        """A fresh head on the frozen network, fitted and calibrated as the run's own would be."""
-        probe = self._probe(model)
-        self._fit_probe(probe, numbers)
-        validation = self.prepared.sides["validation"]
-        if validation and self.prepared.recipe.head.calibrate:
-            logits_RC = encoding_logits(probe, self._encode(probe, validation))
-            self.measure.calibrate(classifier(probe), logits_RC, self._targets(validation))
-        return probe
-
-    def _curve(self, model: AdaptedModel) -> list[dict[str, Any]]:
-        train, held_out = self.prepared.sides["train"], self.prepared.sides["held_out"]
-
-        def refit(chosen: NDArray[np.int64]) -> HeadScores:
-            probe = self._calibrated_probe(model, [train[number] for number in chosen])
-            return score_encodings(probe, self._encode(model, held_out), self._targets(held_out))
-
-        strata = self.measure.strata(self._targets(train))
-        return learning_curve(refit, strata, shares=PARTS, seed=self.prepared.recipe.seed)
+        if held_out:
+            self.frozen_scores.append(self._probes.scores(model, numbers, held_out))
 
     def _logits(self, model: AdaptedModel, numbers: Sequence[int]) -> NDArray[np.float64]:
         """Logits (R, C) of these records, from cached encodings while the network is frozen."""
         if self.frozen:
-            return encoding_logits(model, self._encode(model, numbers))
+            return encoding_logits(model, self._encoded.of(model, numbers))
         rows = self.prepared.rows_at(numbers)
         return row_logits(model, rows, budget=self.budget, pad_id=self.prepared.renderer.pad_id)
 
@@ -253,20 +179,3 @@ class ClassificationWork:
     def _others(self, part: Sequence[int]) -> list[int]:
         out = set(part)
         return [number for number in range(len(self.prepared.records)) if number not in out]
-
-    def _targets(self, numbers: Sequence[int]) -> NDArray[Any]:
-        return target_array([self._labelled(number) for number in numbers], self.prepared.labels, self.task)
-
-    def _two_sides(self, train: Sequence[int], test: Sequence[int]) -> Sides:
-        return Sides(
-            self._texts(train), self._targets(train), self._texts(test), self._targets(test),
-            self.prepared.labels, self.prepared.recipe.seed,
-        )  # fmt: skip
-
-    def _texts(self, numbers: Sequence[int]) -> list[str]:
-        return [self._labelled(number).text for number in numbers]
-
-    def _labelled(self, number: int) -> Labelled:
-        record = self.prepared.records[number]
-        assert isinstance(record, Labelled)
-        return record

@@ -29,9 +29,9 @@ from affinage.training.reporting import Reporter, step_line
 
 
 class Source(Protocol):
-    """Micro-batches whose position can be saved."""
+    """Optimizer steps, each a list of micro-batches, whose position can be saved."""
 
-    def __iter__(self) -> Iterator[Batch]: ...
+    def __iter__(self) -> Iterator[list[Batch]]: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
     def seen(self) -> set[int]: ...
@@ -129,10 +129,7 @@ class Fit:
         schedule = make_schedule(
             recipe.schedule, peak=plan["learning_rate"], steps=total, warmup=recipe.warmup, final=recipe.final_rate
         )
-        steps = train(
-            self.model, self.objective, self.batches, optimizer, schedule,
-            accumulate=plan["accumulate"], clip=recipe.clip, done=done,
-        )  # fmt: skip
+        steps = train(self.model, self.objective, self.batches, optimizer, schedule, clip=recipe.clip, done=done)
         recent: deque[Step] = deque(maxlen=20)
         self.last = done
         ended = "early" if self._exhausted(progress) and done < total else "finished"

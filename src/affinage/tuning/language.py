@@ -17,7 +17,7 @@ from affinage.data.streams.streamed_batches import StreamedBatches
 from affinage.data.wording import said
 from affinage.evaluation.comparison import Evaluation, compare_language
 from affinage.evaluation.forgetting import forgetting, general_records
-from affinage.evaluation.language import Floats, LanguageScores, score_language
+from affinage.evaluation.language import LanguageScores, score_language
 from affinage.generation.engine import LocalGenerator
 from affinage.generation.sampling import Sampling
 from affinage.models.adapted import AdaptedModel
@@ -49,7 +49,8 @@ class LanguageWork:
         prepared, plan = self.prepared, self.prepared.plan
         general, share = self._replayed(), float(plan["replay"])
         shape: dict[str, Any] = {
-            "budget": plan["micro_tokens"],
+            "budget": plan["batch_tokens"],
+            "micro": plan["micro_tokens"],
             "pad_id": prepared.renderer.pad_id,
             "epochs": plan["epochs"],
         }
@@ -62,6 +63,9 @@ class LanguageWork:
         often = replay_times(tokens, [len(row) for row in general], share)
         return Batches([*rows, *general], **shape, seed=prepared.recipe.seed, times=[*times, *[often] * len(general)])
 
+    def before(self, model: AdaptedModel, numbers: Sequence[int]) -> LanguageScores | None:
+        return self.score(model, numbers) if numbers else None
+
     def alternatives(self, model: AdaptedModel) -> None:
         rows = self._held_out_rows()
         train = self.prepared.rows_on("train")
@@ -73,7 +77,7 @@ class LanguageWork:
         shots, shown = few_shot_rows(self.prepared.renderer, examples, chats, self.prepared.recipe.seed)
         if shots:
             name = f"{shots} examples in the prompt"
-            self.baselines[name] = by_record(self._score_rows(model, shown, "scoring with examples"), shown)
+            self.baselines[name] = self._score_rows(model, shown, "scoring with examples").by_record(shown)
 
     def validation_loss(self, model: AdaptedModel) -> float:
         scores = self._score_rows(model, self.prepared.rows_on("validation"), "validating")
@@ -84,7 +88,7 @@ class LanguageWork:
 
     def score(self, model: AdaptedModel, numbers: Sequence[int]) -> LanguageScores:
         rows = self.prepared.rows_at(numbers)
-        return by_record(self._score_rows(model, rows, "scoring"), rows)
+        return self._score_rows(model, rows, "scoring").by_record(rows)
 
     def join(self, parts: Sequence[LanguageScores]) -> LanguageScores:
         return LanguageScores(
@@ -112,15 +116,8 @@ class LanguageWork:
         return [(_shown_prompt(record), _shown_reference(record)) for record in chosen]
 
     def samples(self, model: AdaptedModel) -> list[str]:
-        renderer = self.prepared.renderer
         chosen = self.prepared.records_on("held_out")[: self.prepared.recipe.samples]
-        prompts = [sample_ids(renderer, record) for record in chosen]
-        room = min(SAMPLE_TOKENS, renderer.context // 4)
-        prompts = [ids[-(renderer.context - room - 1) :] for ids in prompts]  # shown samples only, never scored
-        generator = LocalGenerator(
-            model, renderer.tokenizer, stop_ids=set(renderer.stop_ids), pad_id=renderer.pad_id, context=renderer.context
-        )
-        return [done.text for done in generator.generate(prompts, Sampling(max_tokens=room))] if prompts else []
+        return written(model, self.prepared.renderer, [sample_ids(self.prepared.renderer, one) for one in chosen])
 
     def compare(
         self, before: LanguageScores | None, after: LanguageScores, general: tuple[Any, Any] | None
@@ -166,23 +163,22 @@ class LanguageWork:
         return self.prepared.renderer.rows(texts)[0]
 
 
-def by_record(scores: LanguageScores, rows: Sequence[Row]) -> LanguageScores:
-    """Sums over the rows of one record: the record is the unit that was sampled."""
-    numbers: dict[str, int] = {}
-    index = np.array([numbers.setdefault(row.record_id, len(numbers)) for row in rows], dtype=np.int64)
-
-    def total(values: Floats) -> Floats:
-        return np.bincount(index, weights=values, minlength=len(numbers)).astype(np.float64)
-
-    return LanguageScores(total(scores.nll_R), total(scores.tokens_R), total(scores.bytes_R), total(scores.hits_R))
-
-
 def score_general(
     model: AdaptedModel, renderer: Renderer, budget: int, part: Literal["measure", "watch"] = "measure"
 ) -> LanguageScores:
     """A part of the bundled general text, as one score a passage."""
     rows, _ = renderer.rows(general_records(part))
-    return by_record(score_language(model, rows, budget=budget, pad_id=renderer.pad_id), rows)
+    return score_language(model, rows, budget=budget, pad_id=renderer.pad_id).by_record(rows)
+
+
+def written(model: AdaptedModel, renderer: Renderer, prompts: Sequence[list[int]]) -> list[str]:
+    """What the model writes after each of these prompts, for people to look at."""
+    room = min(SAMPLE_TOKENS, renderer.context // 4)
+    fitting = [ids[-(renderer.context - room - 1) :] for ids in prompts]  # shown samples only, never scored
+    generator = LocalGenerator(
+        model, renderer.tokenizer, stop_ids=set(renderer.stop_ids), pad_id=renderer.pad_id, context=renderer.context
+    )
+    return [done.text for done in generator.generate(fitting, Sampling(max_tokens=room))] if fitting else []
 
 
 def unigram_scores(train: Sequence[Row], held_out: Sequence[Row], vocabulary: int) -> LanguageScores:
@@ -199,7 +195,7 @@ def unigram_scores(train: Sequence[Row], held_out: Sequence[Row], vocabulary: in
         bytes_R=np.array([float(row.learned_bytes) for row in held_out]),
         hits_R=np.array([float((tokens == best).sum()) for tokens in learned]),
     )
-    return by_record(scores, held_out)
+    return scores.by_record(held_out)
 
 
 def sample_ids(renderer: Renderer, record: Any) -> list[int]:

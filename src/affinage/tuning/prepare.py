@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from affinage.data.batches import Row
+from affinage.data.comparisons import comparable
 from affinage.data.duplicates.decontamination import decontaminate
 from affinage.data.labels import label_map, task_of
+from affinage.data.groups import Group
 from affinage.data.ledger import BadRows
 from affinage.data.load import Loaded, load_records, nothing_left
 from affinage.data.records import Labelled, Record, Text
@@ -16,9 +21,10 @@ from affinage.planning.plan import make_plan
 from affinage.recipe import Recipe
 from affinage.tuning.choice import choose, make_facts, make_renderer
 from affinage.tuning.handling import handling
-from affinage.tuning.prepared import Prepared, by_record
-from affinage.tuning.sides import make_sides, near_groups
+from affinage.tuning.prepared import Prepared, rows_by_id
+from affinage.tuning.sides import copies, make_sides, near_groups
 from affinage.tuning.streams import is_streamed, prepare_streamed
+from affinage.wiring import OBJECTIVE_TABLE
 
 
 def prepare(recipe: Recipe) -> Prepared:
@@ -40,6 +46,10 @@ def _prepare_whole(recipe: Recipe) -> Prepared:
     choice = choose(recipe, type(loaded.records[0]))
     records, read = _records(loaded, choice.objective)
     records, gone = decontaminate(records, recipe.decontaminate) if recipe.decontaminate else (records, [])
+    compares = OBJECTIVE_TABLE[choice.objective].compares
+    if compares:
+        records, useless = comparable(records, only_two=choice.objective == "dpo")
+        gone = [*gone, *useless]
     if not records:
         raise nothing_left(recipe.data, gone)
     task = ""
@@ -52,24 +62,25 @@ def _prepare_whole(recipe: Recipe) -> Prepared:
     labelled = [record for record in records if isinstance(record, Labelled)]
     labels = label_map(labelled) if task else []
     rendered = TokenCache().rows(renderer, records, targets_of(labelled, labels, task) if task else None)
-    rows_of = by_record(rendered.rows)
+    rows_of = rows_by_id(rendered.rows)
     kept = [record for record in records if record.id in rows_of]
     if not kept:
         raise InputError("no row is left after rendering", fix="`affinage inspect DATA` shows why each row was dropped")
     kept, near, twins = near_groups(kept, recipe)
     rows_of = {record.id: rows_of[record.id] for record in kept}
-    sides, parts = make_sides(kept, recipe, near)
-    train_rows = [row for number in sides["train"] for row in rows_of[kept[number].id]]
+    sides, parts = make_sides(kept, recipe, copies(near or [], len(kept)))
+    train = [rows_of[kept[number].id] for number in sides["train"]]
     facts = make_facts(
         recipe,
         choice,
         kept[0].kind,
         read,
         {side: len(of) for side, of in sides.items()},
-        train_rows,
+        [row for rows in train for row in rows],
         labels,
         here,
         task,
+        group_sizes(train) if compares else None,
     )
     return Prepared(
         recipe=recipe,
@@ -89,9 +100,15 @@ def _prepare_whole(recipe: Recipe) -> Prepared:
         rows_of=rows_of,
         sides=sides,
         plan=make_plan(recipe, facts),
+        near=near,
         folds=parts,
         task=task,
     )
+
+
+def group_sizes(groups: Sequence[Sequence[Row]]) -> list[int]:
+    """Tokens of each group of rows, its prompt counted once."""
+    return [Group(tuple(rows)).tokens for rows in groups]
 
 
 def load_data(recipe: Recipe, *, bad_rows: BadRows | None = None, refused: list[InputError] | None = None) -> Loaded:

@@ -27,6 +27,7 @@ class Prepared:
 
     Attributes:
         rows_of: record id -> its rendered rows.
+        near: groups of record numbers that say nearly the same; None where they were not looked for.
         sides: record numbers of train, validation and held_out.
         removed: what was taken out of documents, counted by kind; `redactions`: placeholders by type.
         stream: the training rows, where they are read while training (then `records` on the train side are a sample);
@@ -48,6 +49,7 @@ class Prepared:
     rows_of: dict[str, list[Row]]
     sides: dict[str, list[int]]
     plan: Plan
+    near: list[list[int]] | None = None
     folds: list[list[int]] = field(default_factory=list)
     task: str = ""
     removed: dict[str, int] = field(default_factory=dict)
@@ -104,7 +106,7 @@ class Prepared:
         return digest([record.id for record in self.records])
 
 
-def by_record(rows: Iterable[Row]) -> dict[str, list[Row]]:
+def rows_by_id(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Record id -> its rows, in their order."""
     rows_of: dict[str, list[Row]] = {}
     for row in rows:

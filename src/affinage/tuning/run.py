@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from affinage.data.ledger import write_dropped
+from affinage.data.streams.stream import RowStream
 from affinage.device import peak_memory, seed_everything
 from affinage.errors import GateError, InputError, RunError
 from affinage.evaluation.comparison import Evaluation
@@ -19,6 +20,7 @@ from affinage.models.loading import load_network
 from affinage.models.saving import save_model
 from affinage.models.trainables import mark
 from affinage.planning.plan import duration
+from affinage.products import use
 from affinage.recipe import Recipe
 from affinage.runs import INTERRUPTED, Run, create_run, free_name, open_run
 from affinage.training.reporting import Reporter, Silent
@@ -83,6 +85,7 @@ def run_stem(prepared: Prepared) -> str:
 def load_model(prepared: Prepared) -> AdaptedModel:
     """The base, frozen, on the machine's device."""
     seed_everything(prepared.recipe.seed)
+    use(prepared.plan["products"])  # as it was measured when the run began, also where a run is resumed
     network = load_network(prepared.base, prepared.machine, initialise=prepared.recipe.initialise)
     model = AdaptedModel(network, causal=prepared.base.causal, dtype=prepared.machine.torch_dtype)
     return model.requires_grad_(False)
@@ -97,7 +100,7 @@ def _work(run: Run, prepared: Prepared, findings: Findings, reporter: Reporter) 
     work = make_work(prepared, reporter)
     model = load_model(prepared)
     numbers = [n for part in prepared.folds for n in part] or prepared.sides["held_out"]
-    before = work.score(model, numbers) if prepared.language and numbers else None
+    before = work.before(model, numbers)
     if numbers:
         work.alternatives(model)
     general = work.general(model)
@@ -131,6 +134,10 @@ def _train(
         model.heads[name] = head.to(model.device)
     forgotten = work.forgotten(model) if prepared.recipe.forgetting_budget is not None else None
     mark(model, prepared.recipe, prepared.train)
+    how, why = model.train().passes
+    prepared.plan.settings["passes"] = (how, why)
+    if how == "padded" and model.causal and prepared.machine.device == "cpu" and prepared.train != "head":
+        reporter.note(f"the slower, padded passes are taken: {why}")
     batches = work.batches(model, numbers)
     fitted = Fit(
         recipe=prepared.recipe,
@@ -214,11 +221,11 @@ def _explain(
     stopped = fitted.ended == INTERRUPTED
     if not stopped:
         remove_folder(run.checkpoints)
-    reporter.table("stopped" if stopped else "done", summary_lines(run, seconds, peak))
+    reporter.table("stopped" if stopped else "done", summary_lines(run, seconds, peak, prepared.stream))
     return run
 
 
-def summary_lines(run: Run, seconds: float, peak: int) -> list[tuple[str, str]]:
+def summary_lines(run: Run, seconds: float, peak: int, stream: RowStream | None) -> list[tuple[str, str]]:
     """The closing words: what changed, what it cost, where it lies."""
     evaluation = run.evaluation
     rows = [("result", str(evaluation["sentence"]))]
@@ -228,6 +235,8 @@ def summary_lines(run: Run, seconds: float, peak: int) -> list[tuple[str, str]]:
         budget = run.recipe.forgetting_budget
         allowed = "" if budget is None else f"; the budget was {budget:g} more"
         rows.append(("general text", f"{old:.3f} -> {new:.3f} bits per byte (lower is better{allowed})"))
+    if stream is not None:
+        rows.append(("tokens", stream.told()))
     return [
         *rows,
         ("took", f"{duration(seconds)}, at most {peak / 2**30:.1f} GiB"),

@@ -29,20 +29,21 @@ def rows_to_validate(rows: int) -> int:
     return max(1, round(min(0.2 * rows, max(100.0, 0.05 * rows), HELD_OUT_CEILING) / 2))
 
 
-def _form(rows: int) -> int:
-    """Rows of a group that say nearly the same, above which it is a form that is filled in, and no copies."""
-    return max(FORM_ROWS, round(FORM_SHARE * rows))
-
-
-def near_groups(records: list[Record], recipe: Recipe) -> tuple[list[Record], list[list[int]], list[Drop]]:
-    """The records to keep, groups of them that say nearly the same, and those dropped for it."""
+def near_groups(records: list[Record], recipe: Recipe) -> tuple[list[Record], list[list[int]] | None, list[Drop]]:
+    """The records to keep, groups of them that say nearly the same (None: not looked for), and those dropped for it."""
     if recipe.near_duplicates == "keep":
-        return records, [], []
+        return records, None, []
     groups = clusters([whole_text(record) for record in records])
     if recipe.near_duplicates == "join":
-        return records, [group for group in groups if len(group) <= _form(len(records))], []
+        return records, groups, []
     kept, drops = drop_near(records, groups)
     return kept, [], drops
+
+
+def copies(groups: Sequence[Sequence[int]], rows: int) -> list[Sequence[int]]:
+    """The groups that are kept together; one with a larger part of the `rows` is a form that is filled in."""
+    most = max(FORM_ROWS, round(FORM_SHARE * rows))
+    return [group for group in groups if len(group) <= most]
 
 
 def _folded(

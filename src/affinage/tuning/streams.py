@@ -30,7 +30,7 @@ from affinage.errors import InputError
 from affinage.planning.plan import make_plan
 from affinage.recipe import Recipe
 from affinage.tuning.choice import choose, make_facts, make_renderer
-from affinage.tuning.prepared import SIDES, Prepared, by_record
+from affinage.tuning.prepared import SIDES, Prepared, rows_by_id
 from affinage.tuning.sampling import Sampled, sample
 from affinage.wiring import OBJECTIVE_TABLE
 
@@ -65,14 +65,15 @@ def prepare_streamed(recipe: Recipe) -> Prepared:
     if not records:
         raise nothing_left(found.uris, sampled.drops)
     choice = choose(recipe, type(records[0]))
-    if not OBJECTIVE_TABLE[choice.objective].language or recipe.folds not in (None, 1):
+    entry = OBJECTIVE_TABLE[choice.objective]
+    if entry.compares or not entry.language or recipe.folds not in (None, 1):
         raise InputError(
             f"objective {choice.objective}{' with folds' if recipe.folds else ''} holds its rows in memory",
             fix="--set stream=false, or a smaller sample of the data",
         )
     renderer = make_renderer(recipe, choice.base)
     rows, drops = renderer.rows(records)
-    rows_of = by_record(rows)
+    rows_of = rows_by_id(rows)
     kept = [record for record in records if record.id in rows_of]
     numbers = {record.id: number for number, record in enumerate(kept)}
     sides = {side: [numbers[r.id] for r in sampled.sides[side] if r.id in numbers] for side in SIDES}
@@ -149,7 +150,8 @@ def open_sources(recipe: Recipe, found: Found) -> tuple[list[StreamSource], dict
         )
         layouts[uri] = f"{layout.name}: {layout.description}"
         settings = orjson.dumps([recipe.columns, recipe.label_separator, recipe.redact], option=orjson.OPT_SORT_KEYS)
-        sources.append(StreamSource(path, layout, settings.decode(), redact=recipe.redact))
+        copied = uri if path != uri else ""
+        sources.append(StreamSource(path, layout, settings.decode(), redact=recipe.redact, uri=copied))
     if not sources:
         raise InputError(f"{recipe.data[0]}: no rows", fix="check that the file holds more than a header")
     return sources, layouts

@@ -58,6 +58,7 @@ def of_prepared(prepared: Prepared) -> Material:
         renderer=prepared.renderer,
         rows_of=prepared.rows_of,
         sides=prepared.sides,
+        near_known=prepared.near,
         redactions=prepared.redactions,
         removed=prepared.removed,
         model_folder=_folder(prepared.base),

@@ -11,6 +11,7 @@ from affinage.objectives.base import Objective
 from affinage.training.reporting import Reporter
 from affinage.tuning.fit import Source
 from affinage.tuning.prepared import Prepared
+from affinage.wiring import OBJECTIVE_TABLE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,6 +24,11 @@ class Work(Protocol):
 
     def heads(self) -> dict[str, nn.Module]:
         """Layers of our own to put on the model."""
+        ...
+
+    def before(self, model: AdaptedModel, numbers: Sequence[int]) -> Any | None:
+        """Scores of these records on the untouched model, None where a new head has none or there is no record;
+        whatever else must be measured before anything moves is measured here too."""
         ...
 
     def alternatives(self, model: AdaptedModel) -> None:
@@ -76,6 +82,10 @@ class Work(Protocol):
 
 def make_work(prepared: Prepared, reporter: Reporter) -> Work:
     """The work of the prepared run's objective."""
+    if OBJECTIVE_TABLE[prepared.objective].compares:
+        from affinage.tuning.preference import make_preference_work
+
+        return make_preference_work(prepared, reporter)
     if prepared.language:
         from affinage.tuning.language import LanguageWork
 

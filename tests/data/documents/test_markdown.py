@@ -71,9 +71,17 @@ def test_damaged_characters_are_removed_and_counted(tmp_path: Path) -> None:
     assert document.removed == {"control characters": 1, "undecodable characters": 2}
 
 
-def test_binary_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"PNG\0\0\0\1\2\3", b"\xef\xbb\xbfa\0b", 9 * b"a\0b\0" + 2 * b"\0"])
+def test_binary_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DocumentError, match="binary"):
-        read(tmp_path, b"PNG\0\0\0\1\2\3", "a.txt")
+        read(tmp_path, content, "a.txt")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+def test_unicode_is_told_by_its_mark_or_its_zero_bytes(tmp_path: Path, encoding: str) -> None:
+    document = read(tmp_path, "The été of the cheese maker.".encode(encoding), "a.txt")
+    assert document.text == "The été of the cheese maker."
+    assert document.notes == ()
 
 
 @pytest.mark.parametrize(

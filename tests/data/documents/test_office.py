@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
 
 from affinage.data.documents.document import DocumentError
 from affinage.data.documents.reading import read_document
+from affinage.data.reading import workbooks
 
 from .makers import write_docx, write_ods, write_pptx, write_xlsx
 
@@ -109,6 +111,37 @@ def test_lines_above_the_header_and_formulas_of_a_sheet(tmp_path: Path) -> None:
     document = read_document(tmp_path / "a.xlsx")
     assert document.removed == {"formulas without a stored value": 2}
     assert document.text == ("# Sheet\n\nStock of March\n\nCheese: Tarn; Wheels: 2\nCheese: Blue; Wheels: 4")
+
+
+def test_cells_are_written_as_in_a_sentence(tmp_path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    moment, day = datetime(2020, 1, 2, 3, 4, 5), date(2020, 1, 2)
+    for row in (["Notes"], ["what", "value"], ["sum", 0.1 + 0.2], ["moment", moment], ["day", day], ["large", 2**40]):
+        book.active.append(row)
+    for row in (["yes", True], ["third", 1 / 3], ["wrong", "#DIV/0!"]):
+        book.active.append(row)
+    book.save(str(tmp_path / "a.xlsx"))
+    document = read_document(tmp_path / "a.xlsx")
+    assert [line.partition("value: ")[2] for line in document.text.split("\n")[4:]] == [
+        *("0.3", "2020-01-02 03:04:05", "2020-01-02", "1099511627776", "true", "0.333333333333", ""),
+    ]
+    assert document.removed == {"error values": 1}
+
+
+def test_a_workbook_that_its_reader_finds_locked_or_cannot_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, program = tmp_path / "a.xls", tmp_path / "program.py"
+    path.write_bytes(b"x")
+    monkeypatch.setattr(workbooks, "_PROGRAM", program)
+    for said, reason, message in (
+        ('print(\'["fault", "encrypted", "locked", "unlock it"]\')', "encrypted", "locked"),
+        ("raise SystemExit(3)", "unreadable", r"2,048 MiB of memory or 30 s to read \(code 3\)"),
+    ):
+        program.write_text(said)
+        with pytest.raises(DocumentError, match=message) as caught:
+            read_document(path)
+        assert caught.value.reason == reason
 
 
 def test_a_long_table_names_its_columns_in_every_row(tmp_path: Path) -> None:

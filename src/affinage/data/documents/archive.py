@@ -10,6 +10,7 @@ from pathlib import Path
 
 from affinage.data.documents.document import DocumentError
 from affinage.data.documents.limits import Limits
+from affinage.data.reading.opening import zip_excess
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # what an Office file with a password is wrapped in
 _CHUNK = 2**20
@@ -39,15 +40,11 @@ def checked_archive(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
 
 def _look_over(archive: zipfile.ZipFile, path: Path, limits: Limits) -> None:
     members = archive.infolist()
-    if len(members) > limits.members:
-        raise _too_large(path, f"{len(members):,} parts, more than {limits.members:,}")
-    left = limits.unpacked
+    if why := zip_excess(members, limits.members, limits.unpacked):
+        raise DocumentError(f"{path}: {why}", fix="split it into several files, if you trust it")
     for member in members:
         if member.flag_bits & 1:
             raise DocumentError(f"{path}: protected by a password", fix="save it without one", reason="encrypted")
-        if member.file_size > left:
-            raise _too_large(path, f"more than {limits.unpacked:,} bytes when unpacked")
-        left -= member.file_size
         _unpack(archive, member, path)
 
 
@@ -63,7 +60,3 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> No
                     fix="do not trust this file",
                 )
             tail = chunk[-8:]
-
-
-def _too_large(path: Path, what: str) -> DocumentError:
-    return DocumentError(f"{path}: {what}", fix="split it into several files, if you trust it")

@@ -5,14 +5,8 @@ from __future__ import annotations
 import codecs
 
 from affinage.data.documents.document import DocumentError, Draft
+from affinage.data.reading.decoding import UTF8, encoding_in
 
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _GUESSED_FROM = 100_000  # bytes
 
 
@@ -22,13 +16,15 @@ def decoded(raw: bytes, draft: Draft, declared: str | None = None) -> str:
     Raises:
         DocumentError: binary data.
     """
-    for mark, encoding in _MARKS:
-        if raw.startswith(mark):
-            return raw.decode(encoding, "replace")
-    if b"\0" in raw[:_GUESSED_FROM]:
+    encoding = encoding_in(raw)
+    is_told = encoding != UTF8 or raw.startswith(codecs.BOM_UTF8)
+    text = raw.decode(encoding, "replace") if is_told else ""
+    if "\0" in text[:_GUESSED_FROM] or (not is_told and b"\0" in raw[:_GUESSED_FROM]):
         raise DocumentError(f"{draft.source}: a binary file, not text", fix="check what the file really is")
+    if is_told:
+        return text
     try:
-        return raw.decode("utf-8")
+        return raw.decode(encoding)
     except UnicodeDecodeError:
         pass
     encoding = _known(declared) or _guess(raw)
@@ -48,6 +44,7 @@ def _known(name: str | None) -> str | None:
 
 
 def _guess(raw: bytes) -> str:
+    """The likeliest of all encodings. `reading.legacy` knows six of them only, enough for a message but not to read by."""
     from charset_normalizer import from_bytes
 
     best = from_bytes(raw[:_GUESSED_FROM]).best()

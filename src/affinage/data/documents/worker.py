@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from affinage.data.documents.document import Document, DocumentError
 from affinage.data.documents.limits import Limits
 from affinage.data.documents.reading import read_documents
+from affinage.data.reading.bounds import hold_memory, hold_time
 from affinage.errors import InputError
 
 LENGTH = struct.Struct("<Q")
@@ -34,7 +35,7 @@ def main(settings: str) -> None:
     _send(replies, {"ready": True})
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        _hold_time(request["seconds"])
+        hold_time(request["seconds"] + _GRACE)
         _send(replies, answer(request["path"], limits))
 
 
@@ -54,35 +55,6 @@ def answer(path: str, limits: Limits) -> dict[str, Any]:
             for item in found
         ]
     }
-
-
-def hold_memory(more: int) -> None:
-    """No more address space than is in use now and `more` bytes, where the system can hold a process to that."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        with open("/proc/self/statm", encoding="ascii") as sizes:
-            used = int(sizes.read().split()[0]) * resource.getpagesize()
-    except OSError:  # no Linux: the limit is on the whole
-        used = 0
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    soft = used + more if hard == resource.RLIM_INFINITY else min(used + more, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-def _hold_time(seconds: float) -> None:
-    """The system ends this process after that much work, even when no one is left to wait for it."""
-    try:
-        import resource
-    except ImportError:
-        return
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    soft = int(usage.ru_utime + usage.ru_stime + seconds) + _GRACE
-    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def _send(replies: BinaryIO, value: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from affinage.data.layouts import columns as col
-from affinage.data.layouts import judged, preferences
+from affinage.data.layouts import judged, preferences, ranked_trees, ratings
 from affinage.data.layouts.build import Asked
 from affinage.data.layouts.finders import asked_in
 from affinage.data.layouts.layout import Head, Layout
@@ -80,8 +80,8 @@ def tree(head: Head) -> Layout | None:
     """Trees of replies that people ranked."""
     for column in ("prompt", "replies", *col.TURNS):
         if column != "replies" and head.all(column, lambda value: isinstance(value, Mapping) and "replies" in value):
-            make = partial(preferences.make_tree, column)
-            expand = partial(preferences.tree_pieces, column)
+            make = partial(ranked_trees.make_tree, column)
+            expand = partial(ranked_trees.tree_pieces, column)
             return Layout("reply trees", f"ranked replies in the trees under `{column}`", make, expand=expand)
     return None
 
@@ -228,7 +228,7 @@ def _is_truth(value: Any) -> bool:
 def rated_chat_layout(turns: str, rating: str, thumbs: bool, head: Head) -> Layout:
     """Chats whose last answer was rated."""
     system = head.role("system", col.SYSTEMS)
-    make = partial(preferences.make_rated_chat, turns, system, rating, thumbs)
+    make = partial(ratings.make_rated_chat, turns, system, rating, thumbs)
     beside = f", system turn from `{system}`" if system else ""
     what = f"chats from `{turns}`, {_rated_by(rating, thumbs)}{beside}"
     return Layout("rated answers", what, make, adds=frozenset({"system"}))
@@ -236,7 +236,7 @@ def rated_chat_layout(turns: str, rating: str, thumbs: bool, head: Head) -> Layo
 
 def rated_layout(asked: Asked, response: str, rating: str, thumbs: bool) -> Layout:
     """A prompt and its answer, rated."""
-    make = partial(preferences.make_rated, asked, response, rating, thumbs)
+    make = partial(ratings.make_rated, asked, response, rating, thumbs)
     beside = f", system turn from `{asked.system}`" if asked.system else ""
     what = f"prompt {asked.shown}, answer `{response}`, {_rated_by(rating, thumbs)}{beside}"
     return Layout("rated answers", what, make, adds=frozenset({"system"}))

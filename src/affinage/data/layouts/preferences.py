@@ -1,4 +1,4 @@
-"""Preferences and ratings out of the values of one row, once its layout is known."""
+"""Preferences out of the values of one row, once its layout is known."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from affinage.data.layouts import columns as col
-from affinage.data.layouts import judged, trees
+from affinage.data.layouts import judged
 from affinage.data.layouts.bad_row import BadRowError, kind_of
-from affinage.data.layouts.build import Asked, with_system
+from affinage.data.layouts.build import Asked
 from affinage.data.layouts.columns import Values
 from affinage.data.layouts.completions import answered
 from affinage.data.layouts.judged import TIE
-from affinage.data.layouts.turns import check_order, parse_turns
-from affinage.data.records import Message, Preference, Rated, Record, Source
+from affinage.data.records import Preference, Record, Source
 
 RANK_KEYS = ("rank",)
 SCORE_KEYS = ("score", "overall_score", "rating", "reward", "pm_score")
@@ -197,60 +196,3 @@ def comparisons(column: str, judgements: str, values: Values) -> list[Values]:
         }
         for (i, j), better in told.items()
     ]
-
-
-def tree_pieces(column: str, values: Values) -> list[Values]:
-    """A tree of replies as one piece for each message with two or more ranked answers."""
-    root = col.get(values, column)
-    if not isinstance(root, Mapping):
-        raise BadRowError("wrong-type", f"`{column}` must be a message with replies, found {kind_of(root)}")
-    pieces: list[Values] = []
-    for path in trees.paths(root):
-        ranked = [reply for reply in trees.replies(path[-1]) if trees.rank(reply) is not None]
-        if len(ranked) >= 2:
-            pieces.append({**values, column: path, "ranked": ranked})
-    if not pieces:
-        raise BadRowError("not-comparable", f"no message of `{column}` has two ranked replies")
-    return pieces
-
-
-def make_tree(column: str, values: Values, source: Source) -> Record:
-    """One message of a tree and its ranked replies; those to an answer are not answers."""
-    prompted = Prompted(Asked(column))
-    said = {f"reply {place}": dict(reply, replies=[]) for place, reply in enumerate(values["ranked"], start=1)}
-    if any(str(reply.get("role")).lower() in ("prompter", "user", "human") for reply in said.values()):
-        raise BadRowError("not-comparable", "the ranked replies are a person's, not answers")
-    places = [trees.rank(reply) for reply in said.values()]
-    ranks = judged.ranks_by([-(place or 0) for place in places])
-    return prompted.preference(said, ranks, None, values, source)
-
-
-def make_rated(asked: Asked, response: str, rating: str, thumbs: bool, values: Values, source: Source) -> Record:
-    """A prompt, one completion, and its thumb or score."""
-    score = _score(values, rating, thumbs)
-    messages, completions = answered(asked, None, {response: col.get(values, response)}, values)
-    return Rated(messages=messages, completion=completions[0], score=score, source=source)
-
-
-def make_rated_chat(
-    column: str, system: str | None, rating: str, thumbs: bool, values: Values, source: Source
-) -> Record:
-    """A chat whose last answer has a thumb or a score."""
-    score = _score(values, rating, thumbs)
-    turns = with_system(parse_turns(col.get(values, column), column), values, system)
-    check_order(turns)
-    last: Message = turns[-1]
-    if last.role != "assistant":
-        raise BadRowError("empty-response", "the chat does not end with an answer")
-    return Rated(messages=tuple(turns[:-1]), completion=last, score=score, source=source)
-
-
-def _score(values: Values, column: str, thumbs: bool) -> float | bool:
-    value = col.get(values, column)
-    if col.is_missing(value) or (isinstance(value, str) and not value.strip()):
-        raise BadRowError("empty-label", f"`{column}` is empty")
-    found = judged.thumb(value) if thumbs else None if isinstance(value, bool) else col.as_number(value)
-    if found is None:
-        wanted = "true or false" if thumbs else "a number"
-        raise BadRowError("wrong-type", f"`{column}` must be {wanted}, found {kind_of(value)}")
-    return found

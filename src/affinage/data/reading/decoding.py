@@ -16,11 +16,17 @@ from affinage.errors import InputError
 LONGEST_LINE = 256 * MIB
 UTF8 = "utf-8-sig"
 _SAMPLE = 65_536
+_HEAD = 4096  # bytes that tell the encoding
 
 
 def encoding_of(stream: io.BufferedReader) -> str:
+    """The encoding of what comes next in `stream`, as `encoding_in`."""
+    return encoding_in(stream.peek(_HEAD))
+
+
+def encoding_in(raw: bytes) -> str:
     """UTF-8, unless a byte-order mark or the places of zero bytes (UTF-16 and UTF-32 without a mark) say otherwise."""
-    head = stream.peek(4096)[:4096]
+    head = raw[:_HEAD]
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return "utf-32"
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

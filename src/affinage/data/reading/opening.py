@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -175,16 +175,22 @@ def check_zip(path: str, uri: str = "") -> None:
             entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
         return
-    size = sum(entry.file_size for entry in entries)
-    packed = max(os.path.getsize(path), 1)
-    if len(entries) > _MOST_ZIP_ENTRIES:
-        why = f"{len(entries):,} entries"
-    elif size > _LARGEST_ZIP:
-        why = f"{size / MIB:,.0f} MiB unpacked"
-    elif size > _HARMLESS_ZIP and size > _LARGEST_ZIP_RATIO * packed:
+    size, packed = _zip_size(entries), max(os.path.getsize(path), 1)
+    why = zip_excess(entries, _MOST_ZIP_ENTRIES, _LARGEST_ZIP)
+    if not why and size > _HARMLESS_ZIP and size > _LARGEST_ZIP_RATIO * packed:
         why = f"{size / MIB:,.0f} MiB out of {packed / MIB:,.2f} MiB"
-    else:
-        return
-    raise InputError(
-        f"{uri or path}: not opened, possibly a zip bomb: {why}", fix="save what it holds as CSV or JSON lines"
-    )
+    if why:
+        raise InputError(
+            f"{uri or path}: not opened, possibly a zip bomb: {why}", fix="save what it holds as CSV or JSON lines"
+        )
+
+
+def zip_excess(entries: Sequence[zipfile.ZipInfo], most: int, size: int) -> str:
+    """What of an archive is more than `most` entries or `size` bytes, by its own word; an empty string for nothing."""
+    if len(entries) > most:
+        return f"{len(entries):,} entries, more than {most:,}"
+    return f"more than {size:,} bytes when unpacked" if _zip_size(entries) > size else ""
+
+
+def _zip_size(entries: Sequence[zipfile.ZipInfo]) -> int:
+    return sum(entry.file_size for entry in entries)

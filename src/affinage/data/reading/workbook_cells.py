@@ -1,22 +1,20 @@
-"""The program that reads one workbook in a process of its own and prints its cells as JSON lines.
+"""A program of its own: reads a workbook and prints its cells as JSON lines.
 
-    python workbook_cells.py FILE BYTES SECONDS
+    python workbook_cells.py FILE BYTES SECONDS CELLS rows|text
 
 A workbook of a few kilobytes may ask for any amount of memory (one cell in the last row and column is enough), and the
 library stops the whole process when it does not get it. So the process is this one, with limits.
 
-Lines: `["sheet", name, header row, header]`, `["row", number, cells]`, `["aside", sheet, why]`,
-`["lost", {"errors": n, "formulas": n, "first": cell or row}]`, and last `["end"]` or `["fault", message, fix]`.
+Lines: `["sheet", name, header row, header]` (as text: `["sheet", name]`), `["row", number, cells]`,
+`["aside", sheet, "hidden" | "no-cells" | "empty" | "no-rows"]`, `["lost", {"errors": n, "formulas": n}]`, and last
+`["end"]` or `["fault", reason, message, fix]`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import io
-import re
 import sys
-import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -24,61 +22,77 @@ from typing import Any
 import orjson
 import python_calamine as calamine
 
+from affinage.data.reading.bounds import hold_memory, hold_time
+from affinage.data.reading.workbook_parts import RefusedError, look_over
+
 _ERRORS = frozenset(
     ("#REF!", "#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#VALUE!", "#SPILL!", "#CALC!", "#GETTING_DATA")
 )
-# The library gives an empty cell for an error and for a formula without a stored value, so they are looked for here.
-_ERROR_CELL = rb"<(?:\w{1,20}:)?c\b[^<>]{0,300}?\bt=[\"']e[\"']"
-_BARE_FORMULA = rb"(?:</(?:\w{1,20}:)?f>|<(?:\w{1,20}:)?f\b[^<>]{0,300}/>)\s{0,9}(?:<(?:\w{1,20}:)?v\s?/>|<v></v>|</)"
-_LOST = re.compile(rb"(?P<error>" + _ERROR_CELL + rb")|(?P<formula>" + _BARE_FORMULA + rb")")
-_OVERLAP = 1024  # bytes; longer than what the pattern matches
 _EXACT = 2.0**53  # whole numbers up to here are exact in a cell
 
 
-def main(path: str, memory: int, seconds: int) -> None:
+def main(path: str, memory: int, seconds: int, cells: int, form: str) -> None:
     """Prints the cells of the workbook at `path`."""
-    _limit(memory, seconds)
+    hold_memory(memory)
+    hold_time(seconds)
     try:
         with open(path, "rb") as file:
-            lost = _lost(file)
-            file.seek(0)
-            for line in _workbook(calamine.CalamineWorkbook.from_filelike(io.BytesIO(file.read())), lost):
-                _print(line)
+            lost = look_over(file, cells)
+        for line in _workbook(_opened(path), lost, as_text=form == "text"):
+            _print(line)
         if lost:
             _print(["lost", lost])
         _print(["end"])
+    except RefusedError as error:
+        _print(["fault", "unreadable", str(error), error.fix])
     except calamine.PasswordError:
-        _print(["fault", "the workbook is locked with a password", "save it without one"])
+        _print(["fault", "encrypted", "the workbook is locked with a password", "save it without one"])
     except (calamine.CalamineError, OSError, ValueError) as error:
-        _print(["fault", f"not a readable workbook: {' '.join(str(error).split())[:300]}", "open it and save it again"])
+        said = " ".join(str(error).split())[:300]
+        _print(["fault", "unreadable", f"not a readable workbook: {said}", "open it and save it again"])
     sys.stdout.buffer.flush()
 
 
-def _limit(memory: int, seconds: int) -> None:
-    """Bounds for this process, on systems that know them."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+def _opened(path: str) -> Any:
+    """Told by content, since names lie; where that finds nothing, by name, which gives the reason."""
+    try:
+        with open(path, "rb") as file:
+            return calamine.CalamineWorkbook.from_filelike(io.BytesIO(file.read()))
+    except calamine.PasswordError:
+        raise
+    except calamine.CalamineError:
+        return calamine.CalamineWorkbook.from_path(path)
 
 
 def _print(line: list[Any]) -> None:
     sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def _workbook(book: Any, lost: Counter[str]) -> Iterator[list[Any]]:
+def _workbook(book: Any, lost: Counter[str], *, as_text: bool) -> Iterator[list[Any]]:
     for facts in book.sheets_metadata:
         if facts.typ != calamine.SheetTypeEnum.WorkSheet:
-            yield ["aside", facts.name, "no cells but a chart or a macro"]
+            yield ["aside", facts.name, "no-cells"]
         elif facts.visible != calamine.SheetVisibleEnum.Visible:
             yield ["aside", facts.name, "hidden"]
         else:
-            yield from _sheet(book.get_sheet_by_name(facts.name), lost)
+            sheet = book.get_sheet_by_name(facts.name)
+            yield from _text(sheet, lost) if as_text else _table(sheet, lost)
 
 
-def _sheet(sheet: Any, lost: Counter[str]) -> Iterator[list[Any]]:
+def _text(sheet: Any, lost: Counter[str]) -> Iterator[list[Any]]:
+    """All rows that say something, each cell as a person would write it."""
+    count = 0
+    for number, row in enumerate(sheet.iter_rows(), start=1):
+        if any(value != "" for value in row):
+            if not count:
+                yield ["sheet", sheet.name]
+            yield ["row", number, [_written(value, lost) for value in row]]
+            count += 1
+    if not count:
+        yield ["aside", sheet.name, "empty"]
+
+
+def _table(sheet: Any, lost: Counter[str]) -> Iterator[list[Any]]:
     """The header and the rows, in the columns that say something; rows without a value are blank lines."""
     header: list[Any] = []
     first = 0
@@ -103,7 +117,7 @@ def _sheet(sheet: Any, lost: Counter[str]) -> Iterator[list[Any]]:
             yield ["row", number, [_as_text(value) if place in texts else value for place, value in cells]]
             count += 1
     if not count:
-        yield ["aside", sheet.name, "no rows under its header"]
+        yield ["aside", sheet.name, "no-rows"]
 
 
 def _value(cell: Any, lost: Counter[str]) -> Any:
@@ -127,30 +141,17 @@ def _as_text(value: Any) -> Any:
     return str(value).upper() if isinstance(value, bool) else str(value)
 
 
-def _lost(file: Any) -> Counter[str]:
-    """Cells of an .xlsx that hold an error, and formulas without a stored value."""
-    found: Counter[str] = Counter()
-    if not zipfile.is_zipfile(file):
-        return found
-    # A damaged archive raises anything here; the library that reads the cells will say what is wrong with it.
-    with contextlib.suppress(Exception), zipfile.ZipFile(file) as archive:
-        for name in archive.namelist():
-            if name.startswith("xl/worksheets/") and name.endswith(".xml"):
-                with archive.open(name) as sheet:
-                    _count_lost(sheet, found)
-    return found
-
-
-def _count_lost(sheet: Any, found: Counter[str]) -> None:
-    held = b""
-    while chunk := sheet.read(1 << 20):
-        held += chunk
-        end = 0
-        for match in _LOST.finditer(held):
-            found["errors" if match["error"] else "formulas"] += 1
-            end = match.end()
-        held = held[max(end, len(held) - _OVERLAP) :]
+def _written(cell: Any, lost: Counter[str]) -> str:
+    """As in a sentence: numbers in twelve digits at most, a moment without its `T`, a day without its midnight."""
+    if isinstance(cell, dt.datetime):
+        return cell.date().isoformat() if cell.time() == dt.time() else cell.isoformat(" ", "seconds")
+    value = _value(cell, lost)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    return "" if value is None else str(value)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])

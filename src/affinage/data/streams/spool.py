@@ -1,12 +1,16 @@
 """Large sources of any kind as plain JSON lines on disk, which can be read from anywhere in the middle.
 
 A compressed file, a table or one huge text is unpacked once into the cache, row by row in constant memory. Long texts
-are cut at paragraph borders. Plain JSON lines are read where they lie.
+are cut at paragraph borders. Plain JSON lines are read where they lie. Beyond the room for them, the copies that were
+used longest ago are dropped; one that is still needed is made again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +23,12 @@ from affinage.data.reading.decoding import decoded
 from affinage.data.reading.readers import read_source
 from affinage.data.reading.sources import HUB, is_text, suffix_of
 from affinage.data.splits.sections import cut
-from affinage.errors import InputError
+from affinage.data.streams.room import room
+from affinage.errors import InputError, RunError
 from affinage.store import cache_folder, cache_key
 
 LINES = (".jsonl", ".ndjson")
+_IN_USE = 3600.0  # seconds after its last use in which a copy is never dropped
 
 
 def is_plain(uri: str) -> bool:
@@ -42,12 +48,13 @@ def spool(uri: str, *, bad_rows: BadRows) -> str:
     if path.exists():
         os.utime(path)
         return str(path)
-    part = path.with_suffix(f".part-{os.getpid()}")
+    part = path.with_suffix(f".part-{os.getpid()}-{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with part.open("wb") as file:
             file.writelines(_lines(uri, bad_rows))
         part.replace(path)
+        _prune(path.parent)
     except OSError as error:
         raise InputError(
             f"{uri}: cannot unpack it into {path.parent}: {error.strerror or error}",
@@ -56,6 +63,43 @@ def spool(uri: str, *, bad_rows: BadRows) -> str:
     finally:
         part.unlink(missing_ok=True)
     return str(path)
+
+
+def keep(path: str, uri: str, *, bad_rows: BadRows) -> None:
+    """Marks `path`, the copy of `uri`, as in use; one that was dropped meanwhile is made again.
+
+    Raises:
+        InputError: as `spool`.
+        RunError: it cannot be, as `uri` has changed or is gone.
+    """
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    if os.path.exists(path):
+        return
+    with contextlib.suppress(FileNotFoundError):
+        if spool(uri, bad_rows=bad_rows) == path:
+            return
+    raise RunError(
+        f"{uri}: its unpacked copy was dropped from the cache, and the file itself is another one now",
+        fix="put the file back and resume, or start a new run",
+    )
+
+
+def _prune(folder: Path) -> None:
+    """Copies leave the oldest first until the others fit; halves that a killed run has left behind leave too."""
+    files = []
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):  # another process dropped it meanwhile
+            stat = path.stat()
+            files.append((stat.st_mtime, stat.st_size, path))
+    most, total, now = room(folder), sum(size for _, size, _ in files), time.time()
+    for used, size, path in sorted(files):
+        if now - used < _IN_USE:
+            return
+        if total > most or path.suffix != ".jsonl":
+            with contextlib.suppress(OSError):
+                path.unlink()
+            total -= size
 
 
 def _key(uri: str) -> str:

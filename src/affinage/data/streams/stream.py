@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from affinage.data.layouts.layout import Layout
 from affinage.data.ledger import BadRows, Drop
 from affinage.data.reading.blocks import Block, blocks, line_count, read_block
+from affinage.data.reading.opening import opened
 from affinage.data.records import digest
 from affinage.data.redaction import redacted
 from affinage.data.streams.packs import Pack, make_pack
 from affinage.data.streams.seen import SeenIds
+from affinage.data.streams.spool import keep
 from affinage.data.streams.token_cache import TokenCache
 from affinage.store import cache_key
 
@@ -36,13 +38,17 @@ _NAMED = 100  # dropped rows of a block whose places are kept; all are counted
 
 @dataclass(frozen=True, slots=True)
 class StreamSource:
-    """One file of JSON lines, how its rows are read, how often each is drawn in a pass, and whether it is redacted."""
+    """One file of JSON lines, how its rows are read, how often each is drawn in a pass, and whether it is redacted.
+
+    `uri` is the file that `path` is an unpacked copy of, where it is one.
+    """
 
     path: str
     layout: Layout
     columns: str
     times: float = 1.0
     redact: bool = False
+    uri: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +70,6 @@ class RowStream:
     seed: int
     bad_rows: BadRows = "error"
     block: int = BLOCK
-    hits: int = 0
-    misses: int = 0
 
     def __post_init__(self) -> None:
         self.blocks: list[tuple[StreamSource, Block]] = [
@@ -74,6 +78,7 @@ class RowStream:
         self._keep: dict[int, NDArray[np.bool_]] = {}
         self._facts: dict[int, Counter[str]] = {}
         self._seen = SeenIds()
+        self._cached: dict[int, bool] = {}  # of each opened block: whether its rows lay in the cache at first
 
     def order(self, epoch: int) -> list[int]:
         """The block numbers of one pass, shuffled."""
@@ -102,18 +107,27 @@ class RowStream:
     def pack(self, number: int) -> Pack:
         """The rendered rows of one block, from the cache or now."""
         source, block = self.blocks[number]
-        with open(block.uri, "rb") as file:
+        self._keep_copy(source)
+        with opened(block.uri) as file:
             file.seek(block.start)
             raw = file.read(block.end - block.start) + file.readline()  # the last line may go on past the border
         parts = (source.layout.description, source.columns, source.redact, self.renderer.settings_digest)
         key = cache_key(raw, block.start, block.end, parts)
         found = self.cache.get(key)
-        self.hits += found is not None
-        self.misses += found is None
+        self._cached.setdefault(number, found is not None)
         if found is None:
             found = self._render(source, block)
             self.cache.put(key, found)
         return found
+
+    def told(self) -> str:
+        """How many of the blocks that were opened had been rendered before, by another run."""
+        hits = sum(self._cached.values())
+        return f"{hits:,} of {len(self._cached):,} blocks from the cache, {len(self._cached) - hits:,} rendered now"
+
+    def _keep_copy(self, source: StreamSource) -> None:
+        if source.uri:
+            keep(source.path, source.uri, bad_rows=self.bad_rows)
 
     def _render(self, source: StreamSource, block: Block) -> Pack:
         records, drops = [], []
@@ -167,4 +181,6 @@ class RowStream:
     def unread(self, visited: Sequence[int]) -> int:
         """Lines of the blocks that were never opened."""
         rest = set(range(len(self.blocks))) - set(visited)
+        for source in {self.blocks[number][0].path: self.blocks[number][0] for number in rest}.values():
+            self._keep_copy(source)
         return sum(line_count(block.uri, block.start, block.end) for _, block in (self.blocks[n] for n in rest))

@@ -1,4 +1,4 @@
-"""Micro-batches of a stream: its windows one after the other, the rows of each shuffled together."""
+"""Optimizer steps of a stream: its windows one after the other, the rows of each shuffled together."""
 
 from __future__ import annotations
 
@@ -18,25 +18,34 @@ from affinage.data.streams.stream import RowStream
 
 
 class StreamedBatches:
-    """Micro-batches of a stream; the position can be saved and restored at any point.
+    """Optimizer steps of a stream, each a list of micro-batches; the position can be saved between any two.
 
     Args:
         stream: the rows.
-        budget: padded tokens of a micro-batch.
+        budget: padded tokens of a step.
+        micro: padded tokens of a micro-batch.
         beside: rows of general text that are replayed, and their share of each window's tokens.
     """
 
     def __init__(
-        self, stream: RowStream, *, budget: int, pad_id: int, epochs: float, beside: tuple[Sequence[Row], float]
+        self,
+        stream: RowStream,
+        *,
+        budget: int,
+        micro: int,
+        pad_id: int,
+        epochs: float,
+        beside: tuple[Sequence[Row], float],
     ) -> None:
         self.stream = stream
         self.budget = budget
+        self.micro = micro
         self.pad_id = pad_id
         self.epochs = epochs
         self.beside = beside
         self.epoch = self.window = self.position = 0
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[list[Batch]]:
         with ThreadPoolExecutor(1, thread_name_prefix="rendering") as ahead:
             self._catch_up()
             while self.epoch < self.epochs:
@@ -54,15 +63,16 @@ class StreamedBatches:
     def _packs(self, numbers: Sequence[int]) -> list[Pack]:
         return [self.stream.pack(number) for number in numbers]
 
-    def _serve(self, numbers: Sequence[int], packs: Sequence[Pack]) -> Iterator[Batch]:
+    def _serve(self, numbers: Sequence[int], packs: Sequence[Pack]) -> Iterator[list[Batch]]:
         rows, groups = self._groups(numbers, packs)
         while self.position < len(groups):
             group = groups[self.position]
             self.position += 1
-            yield collate([rows[number] for number in group], self.pad_id)
+            parts = by_length(rows.lengths, group, self.micro)
+            yield [collate([rows[number] for number in part], self.pad_id) for part in parts]
 
     def _groups(self, numbers: Sequence[int], packs: Sequence[Pack]) -> tuple[_Pool, list[list[int]]]:
-        """The rows of the present window, and which of them stand in each micro-batch."""
+        """The rows of the present window, and which of them stand in each step."""
         rng = random.Random(f"{self.stream.seed}-{self.epoch}-{self.window}")
         rows, order = self._pool(numbers, packs, rng)
         groups = by_length(rows.lengths, order, self.budget)

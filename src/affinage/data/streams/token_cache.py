@@ -7,7 +7,6 @@ tokenizer, chat template, system prompt, context and the code's own version. So 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from affinage.data.batches import Row
 from affinage.data.ledger import Drop
 from affinage.data.records import Chat, Label, Record, Source, digest
 from affinage.data.streams.packs import Pack, make_pack, unpack
+from affinage.data.streams.room import room
 from affinage.files import write_bytes
-from affinage.store import LIMIT, ArrayCache, cache_folder, cache_key
+from affinage.store import ArrayCache, cache_folder, cache_key
 
 if TYPE_CHECKING:
     from affinage.data.rendering.renderer import Renderer
@@ -42,7 +42,7 @@ class TokenCache:
 
     def __init__(self, folder: Path | None = None) -> None:
         place = folder or cache_folder() / "tokens"
-        self.arrays = ArrayCache(place, limit=_room(place))
+        self.arrays = ArrayCache(place, limit=room(place))
         self._index = place / "settings.json"
 
     def rows(
@@ -111,11 +111,3 @@ def data_digest(records: Sequence[Record], targets: Mapping[Label, Any] | None =
 
 def _told(drop: Drop) -> list[str]:
     return [drop.reason, drop.source.uri, drop.source.locator, drop.detail, drop.record_id]
-
-
-def _room(folder: Path) -> int:
-    """Bytes to keep at most: a quarter of what is free, but no less than other arrays may have."""
-    with contextlib.suppress(OSError):
-        existing = next(place for place in (folder, *folder.parents) if place.exists())
-        return max(LIMIT, shutil.disk_usage(existing).free // 4)
-    return LIMIT
