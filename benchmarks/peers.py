@@ -1,74 +1,62 @@
-"""The same job in Hugging Face's Trainer (with peft) and TRL's SFTTrainer, with the settings that are best on a CPU.
-
-float32, no gradient checkpointing, fused AdamW, no evaluation, no saving, no progress bar; batches without padding
-where the attention allows it.
+"""The jobs in Hugging Face's Trainer (with peft), TRL's SFTTrainer and transformers' `generate`, with the settings that
+are best on a CPU: float32, no gradient checkpointing, SDPA attention, fused AdamW, no evaluation, no saving.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+import time
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import peft
 import torch
+import transformers.models.llama.modeling_llama  # noqa: F401 - imported late otherwise, after memory was read
+from clock import Clock
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 from transformers import (
     AutoModelForCausalLM,
+    AutoTokenizer,
     DataCollatorWithFlattening,
     Trainer,
     TrainerCallback,
     TrainingArguments,
     set_seed,
 )
-from worker import Clock
 
 IGNORED = -100
+LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+Work = dict[str, Any]
 
 
-def run(system: str, work: dict[str, Any], clock: Clock) -> list[list[int]]:
-    """Train as `work` says; the row numbers of each step's batch."""
+def run(system: str, work: Work, clock: Clock) -> None:
+    """Do the job."""
+    model = load(work)
+    if work["kind"] == "generate":
+        _generate(model, work, clock)
+    elif work["kind"] == "classify":
+        _classify(model, work, clock)
+    elif system == "trl":
+        _trl(trainable(model, work), work, clock)
+    else:
+        _hugging_face(trainable(model, work), work, system, clock)
+
+
+def load(work: Work, kind: Any = AutoModelForCausalLM, **more: Any) -> Any:
+    """The network, with the work's number of threads."""
     torch.set_num_threads(work["threads"])
     set_seed(0)
-    model = AutoModelForCausalLM.from_pretrained(work["model"], dtype=torch.float32, attn_implementation="sdpa")
+    model = kind.from_pretrained(work["model"], dtype=torch.float32, attn_implementation="sdpa", **more)
     model.config.use_cache = False
-    rows = _Rows(work)
-    if work["classes"]:
-        trainer = _classifier(model, rows, work, system, clock)
-    elif system == "trl":
-        trainer = _trl(_trainable(model, work["train"]), rows, work, clock)
-    else:
-        trainer = _hugging_face(_trainable(model, work["train"]), rows, work, system, clock)
-    trainer.train()
-    return rows.batches[: len(clock.ends)] if system == "hf-own" else list(work["groups"])
+    return model
 
 
-class _Rows(torch.utils.data.Dataset):
-    """The rows as lists, remembering which were asked for together."""
-
-    def __init__(self, work: dict[str, Any]) -> None:
-        self.work = work
-        self.batches: list[list[int]] = []
-
-    def __len__(self) -> int:
-        return len(self.work["tokens"])
-
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        tokens = self.work["tokens"][number]
-        if self.work["classes"]:
-            return {"input_ids": tokens, "labels": self.work["targets"][number]}
-        marks = zip(tokens, self.work["learned"][number], strict=True)
-        return {"input_ids": tokens, "labels": [token if learned else IGNORED for token, learned in marks]}
-
-    def __getitems__(self, numbers: list[int]) -> list[dict[str, Any]]:
-        self.batches.append(list(numbers))
-        return [self[number] for number in numbers]
-
-
-class _Timed(TrainerCallback):
+class Timed(TrainerCallback):
     """Hands the trainer's own events to the clock."""
 
     def __init__(self, clock: Clock) -> None:
@@ -85,20 +73,11 @@ class _Timed(TrainerCallback):
             self.clock.losses.append(float(logs["loss"]))
 
 
-class _SameBatches:
-    """A trainer whose batches are given."""
-
-    groups: list[list[int]]
-
-    def get_train_dataloader(self) -> Any:
-        return DataLoader(self.train_dataset, batch_sampler=self.groups, collate_fn=self.data_collator)  # type: ignore[attr-defined]
-
-
-def _settings(work: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Training arguments that both trainers share."""
+def settings(work: Work, **more: Any) -> dict[str, Any]:
+    """Training arguments that all trainers share."""
     return {
         "output_dir": tempfile.mkdtemp(),
-        "max_steps": len(work["groups"]),
+        "max_steps": len(work["steps"]),
         "learning_rate": work["learning_rate"],
         "lr_scheduler_type": "constant",
         "adam_beta2": 0.98,
@@ -114,69 +93,77 @@ def _settings(work: dict[str, Any], **more: Any) -> dict[str, Any]:
         "gradient_checkpointing": False,
         "remove_unused_columns": False,
         "dataloader_pin_memory": False,
+        "seed": 0,
         **more,
     }
 
 
-def _trainable(model: Any, train: str) -> Any:
-    if train == "full":
-        return model
-    from peft import LoraConfig, get_peft_model
+def same_steps(kind: Any, work: Work, **more: Any) -> Any:
+    """The trainer class, with the work's rows in each step; `more` of its methods replaced."""
 
-    torch.manual_seed(0)
-    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    settings = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM")
-    return get_peft_model(model, settings)
+    def loader(self: Any) -> Any:
+        return DataLoader(self.train_dataset, batch_sampler=work["steps"], collate_fn=self.data_collator)
+
+    return type("SameSteps", (kind,), {"get_train_dataloader": loader, **more})
 
 
-def _padding(pad_id: int) -> Any:
-    """A collator that pads to the longest row of the batch."""
-
-    def collate(features: list[dict[str, Any]]) -> dict[str, Tensor]:
-        tokens = [torch.tensor(feature["input_ids"]) for feature in features]
-        labels: Any = [feature["labels"] for feature in features]
-        pad = lambda rows, value: nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)  # noqa: E731
-        single = isinstance(labels[0], int)
-        return {
-            "input_ids": pad(tokens, pad_id),
-            "attention_mask": pad([torch.ones_like(row) for row in tokens], 0),
-            "labels": torch.tensor(labels) if single else pad([torch.tensor(row) for row in labels], IGNORED),
-        }
-
-    return collate
+def adapter(work: Work, **more: Any) -> Any:
+    """LoRA on all linear layers of the blocks."""
+    rank = work["rank"]
+    return peft.LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=LINEAR, **more)
 
 
-def _make(kind: Any, system: str, work: dict[str, Any], clock: Clock, settings: Any, **arguments: Any) -> Any:
-    """The trainer, with our batches unless it makes its own."""
-    if system != "hf-own":
-        kind = type("SameBatches", (_SameBatches, kind), {"groups": work["groups"]})
-    return kind(args=settings, callbacks=[_Timed(clock)], **arguments)
+def trainable(model: Any, work: Work) -> Any:
+    """The model with what may move."""
+    train = work["train"]
+    if train == "lora":
+        torch.manual_seed(0)
+        return peft.get_peft_model(model, adapter(work, task_type="CAUSAL_LM"))
+    if train.startswith("last:"):
+        model.requires_grad_(False)
+        for block in model.model.layers[-int(train.removeprefix("last:")) :]:
+            block.requires_grad_(True)
+    return model
 
 
-def _own(work: dict[str, Any]) -> dict[str, Any]:
-    """Their own batches: sorted by length, as many rows as ours have on average."""
-    rows = round(sum(map(len, work["groups"])) / len(work["groups"]))
-    return {"per_device_train_batch_size": rows, "train_sampling_strategy": "group_by_length"}
+def _features(work: Work) -> list[dict[str, Any]]:
+    found = []
+    for row in work["rows"]:
+        tokens, prompt = row["tokens"], len(row["tokens"]) - row["learned"]
+        found.append({"input_ids": tokens, "labels": [IGNORED] * prompt + tokens[prompt:]})
+    return found
 
 
-def _hugging_face(model: Any, rows: _Rows, work: dict[str, Any], system: str, clock: Clock) -> Any:
-    collator = DataCollatorWithFlattening() if system == "hf-packed" else _padding(work["pad_id"])
-    settings = TrainingArguments(**_settings(work, **(_own(work) if system == "hf-own" else {})))
-    return _make(Trainer, system, work, clock, settings, model=model, train_dataset=rows, data_collator=collator)
+def _padded(features: list[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
+    """Token ids and mask, padded to the longest row of the batch."""
+    tokens = [torch.tensor(feature["input_ids"]) for feature in features]
+    pad = nn.utils.rnn.pad_sequence
+    mask = pad([torch.ones_like(row) for row in tokens], batch_first=True)
+    return {"input_ids": pad(tokens, batch_first=True, padding_value=pad_id), "attention_mask": mask}
 
 
-def _trl(model: Any, rows: _Rows, work: dict[str, Any], clock: Clock) -> Any:
+def _hugging_face(model: Any, work: Work, system: str, clock: Clock) -> None:
+    def pad(features: list[dict[str, Any]]) -> dict[str, Tensor]:
+        labels = [torch.tensor(feature["labels"]) for feature in features]
+        labels_BT = nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=IGNORED)
+        return {**_padded(features, work["pad_id"]), "labels": labels_BT}
+
+    same_steps(Trainer, work)(
+        model=model, args=TrainingArguments(**settings(work)), train_dataset=_features(work),
+        data_collator=DataCollatorWithFlattening() if system == "hf-packed" else pad, callbacks=[Timed(clock)],
+    ).train()  # fmt: skip
+
+
+def _trl(model: Any, work: Work, clock: Clock) -> None:
     from datasets import Dataset
-    from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
-    dataset = Dataset.from_list([rows[number] for number in range(len(rows))])
     unprepared = {"skip_prepare_dataset": True}
-    settings = SFTConfig(**_settings(work, padding_free=True, max_length=None, dataset_kwargs=unprepared))
-    tokenizer = AutoTokenizer.from_pretrained(work["model"])
-    return _make(
-        SFTTrainer, "trl", work, clock, settings, model=model, train_dataset=dataset, processing_class=tokenizer
-    )
+    same_steps(SFTTrainer, work)(
+        model=model, args=SFTConfig(**settings(work, padding_free=True, max_length=None, dataset_kwargs=unprepared)),
+        train_dataset=Dataset.from_list(_features(work)), callbacks=[Timed(clock)],
+        processing_class=AutoTokenizer.from_pretrained(work["model"]),
+    ).train()  # fmt: skip
 
 
 class _FrozenClassifier(nn.Module):
@@ -198,8 +185,35 @@ class _FrozenClassifier(nn.Module):
         return {"loss": functional.cross_entropy(logits, labels), "logits": logits}
 
 
-def _classifier(model: Any, rows: _Rows, work: dict[str, Any], system: str, clock: Clock) -> Any:
-    settings = TrainingArguments(**_settings(work, **(_own(work) if system == "hf-own" else {})))
-    collator = _padding(work["pad_id"])
-    frozen = _FrozenClassifier(model, work["classes"])
-    return _make(Trainer, system, work, clock, settings, model=frozen, train_dataset=rows, data_collator=collator)
+def _classify(model: Any, work: Work, clock: Clock) -> None:
+    """Another head costs as much as the first: each pass goes through the network again."""
+
+    def pad(features: list[dict[str, Any]]) -> dict[str, Tensor]:
+        return {**_padded(features, work["pad_id"]), "labels": torch.tensor([one["label"] for one in features])}
+
+    pairs = zip(work["rows"], work["targets"][0], strict=True)
+    rows = [{"input_ids": row["tokens"], "label": target} for row, target in pairs]
+    same_steps(Trainer, work)(
+        model=_FrozenClassifier(model, work["classes"]), args=TrainingArguments(**settings(work)), train_dataset=rows,
+        data_collator=pad, callbacks=[Timed(clock)],
+    ).train()  # fmt: skip
+    clock.phases["another head"] = clock.ends[-1] - clock.began
+
+
+@torch.inference_mode()
+def _generate(model: Any, work: Work, clock: Clock) -> None:
+    """All prompts in one batch (they are equally long), no end token, ids back to text as ours."""
+    tokenizer = AutoTokenizer.from_pretrained(work["model"])
+    prompts_BT = torch.tensor([row["tokens"] for row in work["rows"]])
+    model.generation_config.eos_token_id = None
+    more = {"attention_mask": torch.ones_like(prompts_BT), "pad_token_id": work["pad_id"], "use_cache": True}
+    model.generate(prompts_BT, do_sample=False, max_new_tokens=4, **more)
+    clock.begin()
+    for name, how in (("sampled", {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}), ("greedy", {})):
+        began = time.time()
+        whole = model.generate(prompts_BT, **{"do_sample": False, **how}, max_new_tokens=work["new_tokens"], **more)
+        written = whole[:, prompts_BT.shape[1] :]
+        tokenizer.batch_decode(written, skip_special_tokens=True)
+        clock.phases[name] = time.time() - began
+        clock.step()
+    clock.tokens = written.tolist()

@@ -19,7 +19,7 @@ from affinage.data.layouts.known import layout_table
 from affinage.data.layouts.mapping import ROLES
 from affinage.inspection.catalogue import CATALOGUE, Entry
 from affinage.models.methods import ALIASES, METHODS, REFUSED, VIRTUAL_TOKENS, Method
-from affinage.recipe import HeadSettings, Recipe
+from affinage.recipe import GROUPS, Recipe
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py from the code: change the code, not this page. -->"
@@ -50,7 +50,7 @@ def recipe_page() -> str:
     """Every key of the recipe, as `affinage recipe explain` tells it."""
     told = _explained()
     top = [name for name in told if "." not in name]
-    inner = [name for name in told if name.startswith("head.")]
+    inner = {group: [name for name in told if name.startswith(f"{group}.")] for group in GROUPS}
     return f"""{NOTE}
 
 # The recipe
@@ -77,7 +77,11 @@ affinage tune recipe.yaml
 
 ## The classification head: `head.*`
 
-{_table(["key", "value", "default", "public", "what it does"], [_row(name, told[name]) for name in inner])}
+{_table(["key", "value", "default", "public", "what it does"], [_row(name, told[name]) for name in inner["head"]])}
+
+## Direct preference optimisation: `dpo.*`
+
+{_table(["key", "value", "default", "public", "what it does"], [_row(name, told[name]) for name in inner["dpo"]])}
 
 ## Roles of `columns`
 
@@ -240,7 +244,7 @@ def _explained() -> dict[str, dict[str, str]]:
 
 def _row(name: str, about: dict[str, str]) -> list[str]:
     group, _, inner = name.rpartition(".")
-    fields = HeadSettings.model_fields if group else Recipe.model_fields
+    fields = (GROUPS[group] if group else Recipe).model_fields
     extra = fields[inner].json_schema_extra
     public = bool(extra["public"]) if isinstance(extra, dict) else True
     says, dot, derived = about["says"].partition(" Derived")

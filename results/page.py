@@ -13,6 +13,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from commands import HERE, entries, titles
 from inspections import KEPT as INSPECTED
 from inspections import inspections
+from lora_page import section as lora_section
+from lora_ranks import KEPT as RANKS
+from lora_ranks import read_kept
 
 PAGE = HERE.parent / "docs" / "results.md"
 INTRODUCTION = """# Results on real data
@@ -39,8 +42,8 @@ _LANGUAGE = 0.05  # share of the rows from which a language is named
 Kept = dict[str, Any]
 
 
-def page(folder: Path = HERE / "evaluations", inspected: Path = INSPECTED) -> str:
-    """The whole page, of the runs kept in `folder` and the inspections kept in `inspected`."""
+def page(folder: Path = HERE / "evaluations", inspected: Path = INSPECTED, ranks: Path = RANKS) -> str:
+    """The whole page, of the runs kept in `folder`, the inspections in `inspected` and what `ranks` says of LoRA."""
     parts = [INTRODUCTION]
     for section, title in titles().items():
         names = [entry.name for entry in entries() if entry.section == section]
@@ -49,6 +52,8 @@ def page(folder: Path = HERE / "evaluations", inspected: Path = INSPECTED) -> st
             language = next(iter(kept.values()))["plan"]["objective"] != "classify"
             table = _language_table(kept) if language else _class_table(kept)
             parts.append(f"## {title}\n\n{table}\n{_commands(kept)}")
+    if lora := lora_section(read_kept(ranks)):
+        parts.append(lora)
     found = {one.name: _read(file) for one in inspections() if (file := inspected / f"{one.name}.json").exists()}
     if found:
         commands = "\n".join(one["command"] for one in found.values())

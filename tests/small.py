@@ -76,7 +76,9 @@ def rows_for(objective: str) -> list[dict[str, Any]]:
         "sft": [{"prompt": f"Tell {n}", "response": f"So {text}."} for n, text in enumerate(some)],
         "classify": [{"text": f"Here we saw {text}", "label": ("odd", "even")[n % 2]} for n, text in enumerate(some)],
         "multi": [{"text": f"Here we saw {text}", "labels": _NAMES[n % 4]} for n, text in enumerate(some)],
-        "dpo": [{"prompt": f"Tell {n}", "chosen": f"So {text}.", "rejected": f"No {text}?"} for n, text in enumerate(some)],
+        "dpo": [
+            {"prompt": f"Tell {n}", "chosen": f"So {text}.", "rejected": f"No {text}?"} for n, text in enumerate(some)
+        ],
         "number": [{"text": f"Here we saw {text}", "label": 3.5 + n} for n, text in enumerate(some)],
     }[objective]
     answer = {key: value for key, value in made[0].items() if key in ("label", "labels")}

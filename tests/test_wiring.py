@@ -10,7 +10,9 @@ from affinage.recipe import Recipe
 from affinage.wiring import choose_objective
 
 
-@pytest.mark.parametrize(("kind", "objective"), [(Text, "pretrain"), (Chat, "sft"), (Labelled, "classify")])
+@pytest.mark.parametrize(
+    ("kind", "objective"), [(Text, "pretrain"), (Chat, "sft"), (Labelled, "classify"), (Preference, "dpo")]
+)
 def test_the_kind_of_the_rows_asks_for_an_objective(kind: type[Record], objective: str) -> None:
     assert choose_objective(Recipe(), kind) == objective
 
@@ -18,7 +20,6 @@ def test_the_kind_of_the_rows_asks_for_an_objective(kind: type[Record], objectiv
 @pytest.mark.parametrize(
     ("kind", "holds", "fix"),
     [
-        (Preference, "preference rows alone.*chosen, rejected or ranked", "columns.response=chosen"),
         (Rated, "rated rows alone.*a thumb or a score", "columns.messages=messages"),
         (Pair, "pair rows alone.*queries with passages", "columns.text=passage"),
         (Prompt, "prompt rows alone.*without answers", "add responses"),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,10 +96,46 @@ def peak_memory(device: str) -> int:
     if device.startswith("cuda"):
         import torch
 
-        return int(torch.cuda.max_memory_allocated())
+        return max(_highest.get("cuda", 0), int(torch.cuda.max_memory_allocated()))
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return max(_highest.get("cpu", 0), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def watch_memory(device: str) -> Callable[[], int | None]:
+    """Start watching. The function returned says the most bytes held since then, above what was held at the start.
+
+    On a GPU these are the bytes of torch's tensors there. On a CPU they are the process's resident bytes by the kernel's
+    own high-water mark; before it is set back, the C library returns what was freed, or else a piece of work that finds
+    room in the leavings of an earlier one would seem to need none. None where the kernel has no such mark (not Linux).
+    """
+    gc.collect()
+    if device.startswith("cuda"):
+        import torch
+
+        _highest["cuda"] = peak_memory(device)
+        torch.cuda.reset_peak_memory_stats()
+        start = int(torch.cuda.memory_allocated())
+        return lambda: int(torch.cuda.max_memory_allocated()) - start
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    highest = peak_memory(device)
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark becomes what is resident now
+    except OSError:
+        return lambda: None
+    _highest["cpu"] = highest
+    start = _resident_peak()
+    return lambda: _resident_peak() - start
+
+
+_highest: dict[str, int] = {}  # peaks that were reached before a mark was set back
+
+
+def _resident_peak() -> int:
+    """The kernel's high-water mark of this process's resident bytes."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 @cache

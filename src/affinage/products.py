@@ -9,6 +9,7 @@ Shapes: N rows, K summed over, M columns.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -18,6 +19,8 @@ from torch import Tensor
 
 Library = Literal["torch", "onednn"]
 
+_KEPT = "32"  # products that the other library keeps ready; each may hold a packed copy of its right matrix
+_LARGE = 1 << 21  # entries of a matrix of which few such copies may exist
 _WORTH = 1.1  # how much faster the other library must be: below that, torch's own stays
 _SIZES = ((512, 288, 768), (512, 768, 288))  # thin matrices, as a small model's are
 _onednn: Any = None  # the operator while it is in use
@@ -25,6 +28,8 @@ _onednn: Any = None  # the operator while it is in use
 
 def available() -> bool:
     """Whether this build of torch carries the other library, and it gives the same product."""
+    for limit in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+        os.environ.setdefault(limit, _KEPT)  # read when the library first multiplies; its own limit is 1,024
     try:
         operator = torch.ops.mkldnn._linear_pointwise
         left, right = torch.arange(35.0).view(5, 7), torch.arange(21.0).view(7, 3)
@@ -59,16 +64,27 @@ def faster() -> Library:
 
 def product(left_NK: Tensor, right_KM: Tensor) -> Tensor:
     """left @ right (N, M), outside of autograd. Views that are transposed cost nothing."""
-    if _onednn is None or left_NK.dtype != torch.float32 or left_NK.device.type != "cpu" or not left_NK.numel():
+    if not _suits(left_NK, right_KM):
         return left_NK @ right_KM
     return _pointwise(_onednn, left_NK, right_KM)
 
 
 def added(onto_NM: Tensor, left_NK: Tensor, right_KM: Tensor) -> Tensor:
     """`onto` + left @ right, in place."""
-    if _onednn is None or left_NK.dtype != torch.float32 or left_NK.device.type != "cpu" or not left_NK.numel():
+    if left_NK.dtype != onto_NM.dtype:
+        return onto_NM.add_(left_NK @ right_KM)
+    if not _suits(left_NK, right_KM):
         return onto_NM.addmm_(left_NK, right_KM)
     return onto_NM.add_(_pointwise(_onednn, left_NK, right_KM))
+
+
+def _suits(left_NK: Tensor, right_KM: Tensor) -> bool:
+    """Whether the other library multiplies these: a large right matrix only where the number of rows is a round one, as
+    a packed copy of it is kept for each number that is met."""
+    if _onednn is None or left_NK.dtype != torch.float32 or left_NK.device.type != "cpu" or not left_NK.numel():
+        return False
+    rows, inner = left_NK.shape
+    return right_KM.numel() < _LARGE or (rows % 32 == 0 and inner % 32 == 0)
 
 
 def _pointwise(operator: Any, left_NK: Tensor, right_KM: Tensor) -> Tensor:

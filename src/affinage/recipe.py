@@ -195,7 +195,7 @@ class Recipe(Settings):
         return (value,) if isinstance(value, str | Path | float | int) else value
 
 
-_GROUPS: dict[str, type[Settings]] = {"head": HeadSettings, "dpo": DPOSettings}
+GROUPS: dict[str, type[Settings]] = {"head": HeadSettings, "dpo": DPOSettings}
 
 
 def make_recipe(values: dict[str, Any], *, where: str = "recipe") -> Recipe:
@@ -283,7 +283,7 @@ def _explain(error: ValidationError, where: str) -> str:
         path = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             *group, key = map(str, problem["loc"])
-            fields = (_GROUPS[group[0]] if group else Recipe).model_fields
+            fields = (GROUPS[group[0]] if group else Recipe).model_fields
             lines.append(f"{where}: unknown key {path!r}.{nearest(key, fields)}")
         else:
             lines.append(f"{where}: {path} = {problem['input']!r}: {problem['msg'].lower()}")

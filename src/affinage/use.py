@@ -13,14 +13,16 @@ import torch
 from numpy.typing import NDArray
 
 from affinage.data.batches import Row
+from affinage.data.groups import Group
 from affinage.data.layouts.prompts import Asked, prompt_of, several
 from affinage.data.ledger import Drop
-from affinage.data.records import Labelled, Source, Text
+from affinage.data.records import Labelled, Message, Preference, Source, Text
 from affinage.data.rendering.encoding import Encoder
 from affinage.data.rendering.renderer import Renderer
 from affinage.device import Machine, machine, seed_everything
 from affinage.errors import InputError, nearest
 from affinage.evaluation.language import score_language
+from affinage.evaluation.rewards import reward_values
 from affinage.generation.engine import Completion, LocalGenerator
 from affinage.generation.sampling import Sampling
 from affinage.models.adapted import AdaptedModel
@@ -166,6 +168,38 @@ class Adapted:
         return encode_rows(
             self.model, rows, pooling=pooling, layer=layer, budget=BUDGET, pad_id=self.renderer.pad_id
         ).vectors
+
+    def rewards(self, prompts: Sequence[Asked], completions: Sequence[str]) -> list[float]:
+        """How good each completion is as an answer to its prompt, by a run of objective `reward`.
+
+        0 is an answer like most; the difference of two answers to one prompt is the log-odds that people prefer the
+        first. Between prompts they cannot be compared.
+
+        Raises:
+            InputError: the model has no reward head, or an answer is empty or too long.
+        """
+        asked = [(prompt_of(prompt).messages, (Message("assistant", completion),))
+                 for prompt, completion in zip(prompts, completions, strict=True)]  # fmt: skip
+        found = self.rewards_of(asked)
+        lost = next((number for number, rewards in enumerate(found, start=1) if rewards is None), None)
+        if lost is not None:
+            raise InputError(f"answer {lost} of {len(found)} is empty or too long", fix="leave it out")
+        return [rewards[0] for rewards in found if rewards is not None]
+
+    def rewards_of(self, asked: Sequence[tuple[Sequence[Message], Sequence[Message]]]) -> list[list[float] | None]:
+        """The rewards of all answers to each prompt, which is run once; None where one is empty or too long."""
+        records = [
+            Preference(messages=tuple(prompt), completions=tuple(answers), ranks=(1,) * len(answers))
+            for prompt, answers in asked
+        ]
+        rows, _ = self.renderer.rows(list({record.id: record for record in records}.values()))
+        rows_of: dict[str, list[Row]] = {}
+        for row in rows:
+            rows_of.setdefault(row.record_id, []).append(row)
+        groups = {key: Group(tuple(own)) for key, own in rows_of.items()}
+        values = reward_values(self.model, list(groups.values()), budget=BUDGET, pad_id=self.renderer.pad_id)
+        found = {key: rewards.tolist() for key, rewards in zip(groups, values, strict=True)}
+        return [found.get(record.id) for record in records]
 
     def likelihood(self, texts: str | Sequence[str]) -> list[dict[str, float | None]]:
         """How well the model foresees each text: `loss` (nats per token) and `bits_per_byte`.

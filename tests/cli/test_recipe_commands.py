@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from affinage.recipe import HeadSettings, Recipe
+from affinage.recipe import GROUPS, Recipe
 from tests.cli.calling import Call
 
 
@@ -44,10 +44,10 @@ def test_an_existing_recipe_is_kept(call: Call, questions: Path, base: Path) -> 
 
 def test_every_key_is_explained(call: Call) -> None:
     keys = call("recipe", "explain", "--json").json["keys"]
-    groups = {f"head.{name}" for name in HeadSettings.model_fields}
-    assert set(keys) == {name for name in Recipe.model_fields if name != "head"} | groups
+    inner = {name: {f"{name}.{key}" for key in group.model_fields} for name, group in GROUPS.items()}
+    assert set(keys) == {name for name in Recipe.model_fields if name not in GROUPS} | set().union(*inner.values())
     assert keys["head.depth"]["type"] == "whole number >= 1 <= 8"
     one = call("recipe", "explain", "rank").out
     assert one.startswith("rank: whole number > 0\n")
     assert str(Recipe.model_fields["rank"].description) in one
-    assert len(call("recipe", "explain", "head", "--json").json["keys"]) == len(groups)
+    assert len(call("recipe", "explain", "head", "--json").json["keys"]) == len(inner["head"])

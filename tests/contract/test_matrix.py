@@ -17,7 +17,9 @@ TABLE = [
     *(("llama", objective, train) for objective in ("pretrain", "sft") for train in MOVING),
     *(("llama", "classify", train) for train in ("head", *MOVING)),
     *(("bert", "classify", train) for train in ("head", "last:1", "full", "lora")),
-    *(("llama", objective, train) for objective in ("dpo", "reward") for train in MOVING),
+    *(("llama", "dpo", train) for train in MOVING),
+    *(("llama", "reward", train) for train in ("head", *MOVING)),
+    *(("bert", "reward", train) for train in ("head", "last:1", "full", "lora")),
 ]
 
 

@@ -17,7 +17,7 @@ from affinage.models.heads import CLASSIFIER, ClassifierHead
 from affinage.objectives.classify import ClassifyObjective
 from affinage.recipe import HeadSettings, make_recipe
 from affinage.runs import Run
-from affinage.store import ArrayCache
+from affinage.store.arrays import ArrayCache
 from affinage.tuning.run import tune
 from affinage.use import load
 from tests.models.networks import bert, llama

@@ -230,15 +230,15 @@ LABELS = {
 }  # fmt: skip
 COMPARISONS = {
     "chosen is rejected": rows(
-        "chosen-equals-rejected", "warning", [*COMPARED, prefer(9, "It", "It")], exit_code=2
+        "chosen-equals-rejected", "warning", [*COMPARED, prefer(9, "It", "It")]
     ),
     "chosen is always rejected": rows("chosen-equals-rejected", "error", [prefer(n, f"The {n}", f"the  {n}") for n in range(9)]),
     "the longer one wins": rows(
-        "length-bias", "warning", [prefer(n, f"It is the {n}, of course.", f"Not {n}") for n in range(24)], exit_code=2
+        "length-bias", "warning", [prefer(n, f"It is the {n}, of course.", f"Not {n}") for n in range(24)]
     ),
     "no better answer": rows("tied-completions", "note", TIES, exit_code=2),
     "a prompt in one answer alone": rows(
-        "not-comparable", "warning", [*COMPARED, prefer(9, "\n\nHuman: Which?\n\nAssistant: This.", "That.")], exit_code=2
+        "not-comparable", "warning", [*COMPARED, prefer(9, "\n\nHuman: Which?\n\nAssistant: This.", "That.")]
     ),
     "all ratings are one": rows("one-rating", "warning", RATED, exit_code=2),
     "a passage that is its query": rows(

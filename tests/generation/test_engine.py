@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from affinage.data.batches import Row, collate
 from affinage.device import machine
 from affinage.errors import InputError, RunError
 from affinage.generation import engine
+from affinage.generation.cache import CachedRows, opened
 from affinage.generation.engine import LocalGenerator
 from affinage.generation.sampling import Sampling
 from affinage.models.adapted import AdaptedModel
 from affinage.models.loading import load_network, open_base
+from affinage.models.packed.decode import DecodedRows
 
 CONTEXT, STOP = 64, 256
 PROMPTS = [list(text.encode()) for text in ("The", "a cat sat on", "x", "once upon a time there was", "why?", "to be")]
@@ -87,6 +90,35 @@ def test_in_a_batch_as_alone(network: Any, byte_tokenizer: Any, sampling: Sampli
     assert [c.tokens for c in small] == [c.tokens for c in together]
 
 
+@pytest.mark.parametrize("adapter", ["bare", "lora"])
+def test_both_roads_write_the_same(llama: AdaptedModel, byte_tokenizer: Any, adapter: str) -> None:
+    model = adapted(llama.network, adapter)
+    prompts = [*PROMPTS, PROMPTS[2], PROMPTS[2], PROMPTS[0]]
+    for sampling in (Sampling(24), Sampling(24, 1.0, seed=3), Sampling(24, 0.7, 0.9, 40, seed=5)):
+        settings = [dataclasses.replace(sampling, max_tokens=6 + 5 * (row % 4)) for row in range(len(prompts))]
+        found = []
+        for model.pack in (True, False):
+            found.append(generator(model, byte_tokenizer, stop_ids={STOP, 101, 32}).generate(prompts, settings))
+        assert [c.tokens for c in found[0]] == [c.tokens for c in found[1]]
+        assert [c.text for c in found[0]] == [c.text for c in found[1]]
+        for one, other in zip(*found, strict=True):
+            assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+        assert len({len(c.tokens) for c in found[0]}) > 3  # rows ended one after the other
+
+
+def test_which_road_is_taken(networks: Any) -> None:
+    def road(model: AdaptedModel, longest: int = 40, tokens: int = 40) -> type:
+        return type(opened(model, 0, longest=longest, tokens=tokens)([[1, 2]]))
+
+    llama = networks("llama")
+    assert road(adapted(llama)) is road(adapted(llama, "lora")) is DecodedRows
+    assert road(adapted(networks("llama"), "prefix")) is CachedRows
+    assert road(adapted(networks("gpt2"))) is CachedRows
+    assert road(adapted(networks("mistral"))) is CachedRows  # its window is shorter than the text
+    assert road(adapted(networks("mistral")), longest=8) is DecodedRows
+    assert road(adapted(networks("llama")), tokens=3) is CachedRows
+
+
 def test_each_row_has_its_own_settings(llama: AdaptedModel, byte_tokenizer: Any) -> None:
     writer = generator(llama, byte_tokenizer)
     samplings = [Sampling(max_tokens=count, temperature=count % 3, seed=count) for count in range(1, 7)]
@@ -110,12 +142,11 @@ def test_a_repeated_prompt_is_read_once_and_answered_differently(
 ) -> None:
     read = []
 
-    class Counting(engine.CachedRows):
-        def __init__(self, model: AdaptedModel, prompts: Any, pad_id: int) -> None:
-            read.append(len(prompts))
-            super().__init__(model, prompts, pad_id)
+    def counting(*given: Any, **named: Any) -> Any:
+        open_rows = opened(*given, **named)
+        return lambda prompts: (read.append(len(prompts)), open_rows(prompts))[1]
 
-    monkeypatch.setattr(engine, "CachedRows", Counting)
+    monkeypatch.setattr(engine, "opened", counting)
     writer = generator(llama, byte_tokenizer)
     prompts = [PROMPTS[0], PROMPTS[1], PROMPTS[0], PROMPTS[0]]
     completions = writer.generate(prompts, Sampling(12, 1.0, seed=3))

@@ -11,6 +11,7 @@ import torch
 from scipy.stats import chisquare
 
 from affinage.errors import InputError
+from affinage.generation import pieces
 from affinage.generation.sampling import Sampling, sample
 
 
@@ -37,7 +38,7 @@ def draws(logits: torch.Tensor, sampling: Sampling, count: int = 20_000, seed: i
     generator = random.Random(seed)
     counts = np.zeros(len(logits), int)
     for _ in range(count // 2_000):
-        ids = sample(logits.expand(2_000, -1), [sampling] * 2_000, [generator] * 2_000)
+        ids = sample(logits.repeat(2_000, 1), [sampling] * 2_000, [generator] * 2_000).tokens_B
         counts += np.bincount(ids.numpy(), minlength=len(logits))
     return counts
 
@@ -72,20 +73,48 @@ def test_a_wrong_distribution_would_be_noticed() -> None:
     assert chisquare(counts, expected * counts.sum()).pvalue < 1e-3
 
 
-def test_a_nucleus_wider_than_the_first_candidates() -> None:
-    logits = torch.randn(600, generator=torch.Generator().manual_seed(3)) / 10
-    sampling = Sampling(temperature=1.0, top_p=0.9)
-    expected, counts = reference(logits, sampling), draws(logits, sampling, count=10_000)
+@pytest.mark.parametrize("settings", [{}, {"top_p": 0.9}, {"top_k": 500, "temperature": 0.7}])
+def test_draws_follow_the_distribution_of_a_vocabulary_of_several_pieces(settings: dict[str, Any]) -> None:
+    logits = torch.randn(600, generator=torch.Generator().manual_seed(3)) / 3
+    logits[300:310] += 4
+    sampling = Sampling(**{"temperature": 1.0, **settings})
+    expected, counts = reference(logits, sampling), draws(logits, sampling, count=60_000)
     seen = expected > 0
-    assert 256 < seen.sum() < 600
+    assert len(logits) > 2 * pieces.PIECE
     assert counts[~seen].sum() == 0
     assert chisquare(counts[seen], expected[seen] * counts.sum()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("vocabulary", [1, 7, 255, 256, 257, 512, 600])
+def test_each_uniform_number_draws_the_token_that_cumulated_probabilities_name(vocabulary: int) -> None:
+    weights = torch.rand(1, vocabulary, generator=torch.Generator().manual_seed(1)).square()
+    weights[0, ::3] *= torch.tensor(0.0 if vocabulary > 1 else 1.0)
+    cumulated = weights.double().cumsum(1)[0] / weights.double().sum()
+    middles = ((cumulated - weights[0].double() / weights.double().sum() / 2)[weights[0] > 0]).tolist()
+    drawn = pieces.inverse(weights.expand(len(middles), -1), torch.tensor(middles, dtype=torch.float64))
+    assert drawn.tolist() == weights[0].nonzero()[:, 0].tolist()
+
+
+@pytest.mark.parametrize("vocabulary", [1, 40, 256, 600])
+def test_the_first_of_the_largest(vocabulary: int) -> None:
+    values = torch.randn(50, vocabulary, generator=torch.Generator().manual_seed(2)).round()  # many are equal
+    assert pieces.largest(values).tolist() == values.numpy().argmax(-1).tolist()
+
+
+def test_log_probabilities_are_those_of_the_logits_at_any_temperature() -> None:
+    logits = torch.randn(3, 400, generator=torch.Generator().manual_seed(0)) * 30  # probabilities down to e^-200
+    expected = logits.double().log_softmax(-1)
+    for temperature in (0.0, 0.5, 1.0, 40.0):
+        chosen = sample(logits.clone(), [Sampling(temperature=temperature)] * 3, [random.Random(b) for b in range(3)])
+        theirs = expected.gather(1, chosen.tokens_B[:, None])[:, 0]
+        assert chosen.logprobs_B.tolist() == pytest.approx(theirs.tolist(), abs=1e-4)
+    assert theirs.min() < -100
 
 
 def test_greedy_takes_the_most_likely_token_and_no_random_number() -> None:
     logits = torch.tensor([[0.0, 3.0, 1.0]])
     generator = random.Random(1)
-    assert sample(logits, [Sampling()], [generator]).tolist() == [1]
+    assert sample(logits, [Sampling()], [generator]).tokens_B.tolist() == [1]
     assert generator.random() == random.Random(1).random()
 
 
@@ -97,9 +126,10 @@ def test_rows_do_not_disturb_each_other() -> None:
         Sampling(temperature=0.7, top_p=0.9),
         Sampling(temperature=1.3, top_k=280, top_p=0.99),
     ]
-    together = sample(logits, samplings, [random.Random(seed) for seed in range(4)])
-    alone = [sample(logits[b : b + 1], [samplings[b]], [random.Random(b)]).item() for b in range(4)]
-    assert together.tolist() == alone
+    together = sample(logits.clone(), samplings, [random.Random(seed) for seed in range(4)])
+    alone = [sample(logits[b : b + 1].clone(), [samplings[b]], [random.Random(b)]) for b in range(4)]
+    assert together.tokens_B.tolist() == [one.tokens_B.item() for one in alone]
+    assert together.logprobs_B.tolist() == pytest.approx([one.logprobs_B.item() for one in alone], abs=1e-5)
 
 
 @pytest.mark.parametrize(("number", "token"), [(0.0, 1), (1.0 - 2**-53, 2)])
@@ -110,7 +140,7 @@ def test_the_ends_of_the_random_range_never_draw_an_impossible_token(number: flo
 
     logits = torch.tensor([[-torch.inf, 0.0, 0.0, -torch.inf]])
     for sampling in (Sampling(temperature=1.0), Sampling(temperature=1.0, top_p=0.99)):
-        assert sample(logits, [sampling], [Fixed()]).tolist() == [token]
+        assert sample(logits.clone(), [sampling], [Fixed()]).tokens_B.tolist() == [token]
 
 
 @pytest.mark.parametrize(

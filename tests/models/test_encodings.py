@@ -13,7 +13,7 @@ from affinage.errors import InputError, RunError
 from affinage.models.adapted import AdaptedModel
 from affinage.models.encodings import EncodedBatches, Encodings, encode_rows, fingerprint
 from affinage.models.heads import pool
-from affinage.store import ArrayCache
+from affinage.store.arrays import ArrayCache
 from tests.models.networks import VOCABULARY, bert, llama
 
 

@@ -37,11 +37,11 @@ def test_rows_cost_what_log_softmax_says(variant: str, trained: str) -> None:
     head, hidden, *rest = parts(variant)
     weight = head.projection.weight
     found: list[list[Tensor]] = []
-    for way in (lambda: row_nll(hidden, head, *rest, ROWS), lambda: plain(head, hidden, *rest)):
+    for way in (lambda states: row_nll(states, head, *rest, ROWS), lambda states: plain(head, states, *rest)):
         hidden = hidden.detach().requires_grad_(trained != "head")
         head.projection.requires_grad_(trained != "hidden")
         head.projection.zero_grad()
-        sums = way()
+        sums = way(hidden)
         (torch.tensor([2.0, -1.0, 0.5, 7.0]) * sums).sum().backward()
         found.append([sums.detach(), *(t.grad for t in (hidden, weight) if t.grad is not None)])
     assert len(found[0]) == len(found[1]) == (3 if trained == "both" else 2)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(autouse=True)
 def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "results"))
-    for name in ("commands", "inspections", "page", "run"):
+    for name in ("commands", "inspections", "lora_page", "lora_ranks", "page", "run"):
         sys.modules.pop(name, None)
 
 
@@ -107,7 +107,7 @@ def test_a_changed_finding_changes_the_page(tmp_path: Path) -> None:
     findings = [("refused", "error", 1), ("duplicate", "note", 1234)]
     kept["findings"] = [dict(zip(("code", "severity", "count"), one, strict=True)) for one in findings]
     (tmp_path / f"{name}.json").write_text(json.dumps(kept), encoding="utf-8")
-    said = page(tmp_path / "no_runs", tmp_path)
+    said = page(tmp_path / "no_runs", tmp_path, tmp_path / "no_ranks")
     assert "**[refused](findings/refused.md)**<br>*[duplicate](findings/duplicate.md) 1,234*" in said
     assert said.count("affinage inspect") == 1
     assert "affinage tune .." not in said

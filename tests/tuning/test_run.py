@@ -72,10 +72,9 @@ def test_stopped_by_hand_then_resumed(decoder: Path, files: dict[str, Path], tmp
     settings = {**QUICK, "steps": 6, "model": str(decoder), "train": "full"}
     straight = af.tune(files["sft"], out=tmp_path / "straight", **settings)
     stopped = af.tune(files["sft"], out=tmp_path / "stopped", reporter=Interrupting(), **settings)
-    assert stopped.evaluation["training"] | {"seconds": 0, "peak_bytes": 0} == {
-        "steps": 2, "best_step": stopped.evaluation["training"]["best_step"],
-        "ended": "interrupted", "seconds": 0, "peak_bytes": 0,
-    }  # fmt: skip
+    training = stopped.evaluation["training"]
+    assert (training["steps"], training["ended"]) == (2, "interrupted")
+    assert training["best_step"] in (0, 1, 2)
     assert not stopped.finished
     resumed = af.resume(stopped.folder)
     assert resumed.finished

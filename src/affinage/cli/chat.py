@@ -160,8 +160,9 @@ def open_conversation(
 
     functions = _functions(tools) if tools else ()
     adapted = load(name, device=device, threads=threads, system_prompt=system)
-    if adapted.objective == "classify":
-        raise InputError(f"{name} is a classifier and cannot write", fix=f"affinage predict {name} DATA --out F")
+    if adapted.objective in ("classify", "reward"):
+        what = "a classifier" if adapted.objective == "classify" else "a reward model"
+        raise InputError(f"{name} is {what} and cannot write", fix=f"affinage predict {name} DATA --out F")
     raw = not adapted.talks if raw is None else raw
     if raw and system is not None:
         raise InputError("--system needs a chat template", fix="leave out --raw, or put the text into the prompt")

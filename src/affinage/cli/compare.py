@@ -79,10 +79,11 @@ def _paired(
 ) -> tuple[list[dict[str, Any]], str]:
     """Each run against the first, on the same rows; or why that cannot be."""
     from affinage.cli.measuring import common, held_out_by_all, measure, records_for
+    from affinage.cli.preferring import measure_preferences
     from affinage.use import load
 
-    if len({str(run.plan["objective"]) == "classify" for run in runs}) > 1:
-        return [], "classifiers and language models have no figure in common"
+    if len({_measured_by(run) for run in runs}) > 1:
+        return [], "classifiers, language models and models of preferences have no figure in common"
     if len({task_of_run(run) for run in runs}) > 1:
         return [], "one label, several labels and numbers have no figure in common"
     try:
@@ -93,7 +94,10 @@ def _paired(
         return [], error.message
     measured = []
     for run in runs:
-        measured.append(measure(load(run.folder, device=device, threads=threads), records, reporter, run.name))
+        if _measured_by(run) == "preferences":
+            measured.append(measure_preferences(run, records, reporter, device=device, threads=threads))
+        else:
+            measured.append(measure(load(run.folder, device=device, threads=threads), records, reporter, run.name))
         gc.collect()
     scores = common(measured)
     pairs = []
@@ -103,6 +107,14 @@ def _paired(
             return [], "the tokenizers differ, and no row knows its bytes"
         pairs.append({"run": str(run.folder), "than": str(runs[0].folder), **pair})
     return pairs, ""
+
+
+def _measured_by(run: Run) -> str:
+    """What a run's figure is made of."""
+    from affinage.wiring import OBJECTIVE_TABLE
+
+    entry = OBJECTIVE_TABLE[str(run.plan["objective"])]
+    return "preferences" if entry.compares else "likelihood" if entry.language else "labels"
 
 
 def task_of_run(run: Run) -> str:

@@ -63,6 +63,7 @@ def measured(
     from affinage.evaluation.language import LanguageScores
     from affinage.evaluation.scores import HeadScores
     from affinage.use import load
+    from affinage.wiring import OBJECTIVE_TABLE
 
     records = records_for(run, data)
     seen = overlap(run, records)
@@ -70,6 +71,8 @@ def measured(
         reporter.note(
             f"note: {seen:,} of {len(records):,} rows also stand in the run's own data: the figures flatter it"
         )
+    if OBJECTIVE_TABLE[str(run.plan["objective"])].compares:
+        return preferred(run, records, reporter, device=device, threads=threads), seen
     model = load(run.folder, device=device, threads=threads)
     task, labels = model.task, model.labels
     after = measure(model, records, reporter, "run")
@@ -83,6 +86,33 @@ def measured(
     assert isinstance(first, LanguageScores)
     assert isinstance(second, LanguageScores)
     return compare_language(first, second), seen
+
+
+def preferred(
+    run: Run, records: Sequence[Record], reporter: Reporter, *, device: str | None, threads: int | None
+) -> Evaluation:
+    """A run that learned from comparisons on these: against its own start (DPO) and what costs nearly nothing."""
+    from affinage.cli.preferring import measure_preferences
+    from affinage.data.comparisons import comparable
+    from affinage.data.records import Preference
+    from affinage.errors import InputError
+    from affinage.evaluation.comparison import compare_heads
+    from affinage.evaluation.preference_baselines import RIVALS, Compared
+    from affinage.evaluation.preferences import PreferenceScores, undecided
+    from affinage.tuning.prepare import prepare
+
+    after = measure_preferences(run, records, reporter, device=device, threads=threads)
+    dpo = str(run.plan["objective"]) == "dpo"
+    known = {record.id: record for record in comparable(records, only_two=dpo)[0] if isinstance(record, Preference)}
+    held_out, ways = [known[key] for key in after.ids], RIVALS
+    try:
+        train = [record for record in prepare(run.recipe).records_on("train") if isinstance(record, Preference)]
+    except InputError:  # the training rows are gone: only a coin has nothing to learn
+        train, ways = [], dict(list(RIVALS.items())[:1])
+    assert isinstance(after.scores, PreferenceScores)
+    before = undecided(after.scores) if dpo else None
+    compared = Compared(train, held_out)
+    return compare_heads(after.scores, baselines={name: way(compared) for name, way in ways.items()}, before=before)
 
 
 def rivals(

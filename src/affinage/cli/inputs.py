@@ -34,6 +34,7 @@ class Item:
     source: Source
     text: str = ""
     prompt: Prompt | None = None
+    answers: tuple[Message, ...] = ()
     truth: Label | None = None
     error: str = ""
 
@@ -43,6 +44,7 @@ def read_items(
 ) -> list[Item]:
     """Every row of `uris` as `objective` takes it: `classify` and `pretrain` texts, `sft` prompts.
 
+    `dpo` takes prompts as `sft` does, `reward` answers beside their prompts (all those of a comparison, in its order).
     `encode` takes all of them as texts, a chat with all its turns.
 
     Args:
@@ -144,8 +146,10 @@ def _is_blank(row: Mapping[str, Any], name: str) -> bool:
 def _item(found: Record | Drop, objective: str) -> Item:
     if isinstance(found, Drop):
         return Item(found.record_id, found.source, error=f"{found.reason}: {found.detail}".rstrip(": "))
-    if objective == "sft":
+    if objective in ("sft", "dpo"):
         return _prompt_item(found)
+    if objective == "reward":
+        return _answered_item(found)
     if objective == "encode" and isinstance(found, Chat | Prompt):
         return Item(found.id, found.source, text="\n\n".join(turn.content for turn in found.messages))
     if objective == "encode" and isinstance(found, Pair):
@@ -174,6 +178,20 @@ def _prompt_item(record: Record) -> Item:
     else:
         raise _wrong_kind(record, "prompts", "prompt")
     return Item(asked.id, record.source, prompt=asked, truth=truth)
+
+
+def _answered_item(record: Record) -> Item:
+    answers: tuple[Message, ...] = ()
+    asked: tuple[Message, ...] = ()
+    if isinstance(record, Chat) and record.messages[-1].role == "assistant":
+        asked, answers = record.messages[:-1], record.messages[-1:]
+    elif isinstance(record, Rated):
+        asked, answers = record.messages, (record.completion,)
+    elif isinstance(record, Preference):
+        asked, answers = record.messages, record.completions
+    else:
+        raise _wrong_kind(record, "prompts with answers", "response")
+    return Item(record.id, record.source, prompt=Prompt(messages=asked), answers=answers)
 
 
 def _wrong_kind(record: Record, wanted: str, role: str) -> InputError:

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from affinage.cli.inputs import Item
     from affinage.use import Adapted
 
-AT_ONCE = {"classify": 512, "sft": 64, "pretrain": 64}  # rows between two writes: what a kill can cost
+AT_ONCE = {
+    "classify": 512,
+    "sft": 64,
+    "pretrain": 64,
+    "dpo": 64,
+    "reward": 64,
+}  # rows between two writes: what a kill can cost
 
 
 def predict(
@@ -32,7 +38,8 @@ def predict(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Apply a run to every row of a file: labels with probabilities, numbers, answers, or how likely the text is."""
+    """Apply a run to every row of a file: labels with probabilities, numbers, answers, rewards of answers, or how
+    likely the text is."""
     from affinage.cli.inputs import read_items
     from affinage.cli.partial import PartialFile
     from affinage.recipe import parse_overrides
@@ -49,7 +56,11 @@ def predict(
         columns={role: str(name) for role, name in columns.items()},
         label_separator=found.recipe.label_separator,
     )
-    about = {"run": found.read("fingerprint.json"), "rows": len(items), **(settings if objective == "sft" else {})}
+    about = {
+        "run": found.read("fingerprint.json"),
+        "rows": len(items),
+        **(settings if objective in ("sft", "dpo") else {}),
+    }
     part = PartialFile(out, about, overwrite=overwrite)
     done = part.resume([item.id for item in items])
     reporter = Console()
@@ -74,7 +85,8 @@ def predictions(
     model: Adapted, objective: str, items: Sequence[Item], settings: dict[str, Any]
 ) -> Iterator[list[dict[str, Any]]]:
     """One line for each item, in order, a block at a time."""
-    make = {"classify": _labels, "sft": _answers, "pretrain": _likelihoods}[objective]
+    ways = {"classify": _labels, "sft": _answers, "dpo": _answers, "pretrain": _likelihoods, "reward": _rewards}
+    make = ways[objective]
     size = AT_ONCE[objective]
     for start in range(0, len(items), size):
         block = items[start : start + size]
@@ -148,6 +160,19 @@ def _answers(model: Adapted, items: Sequence[Item], settings: dict[str, Any]) ->
 
 def _likelihoods(model: Adapted, items: Sequence[Item], settings: dict[str, Any]) -> list[dict[str, Any]]:
     return list(model.likelihood([item.text for item in items]))
+
+
+def _rewards(model: Adapted, items: Sequence[Item], settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """`reward` of a row with one answer, `rewards` of one with several, in their order."""
+    lines: list[dict[str, Any]] = []
+    for item, found in zip(
+        items, model.rewards_of([(i.prompt.messages, i.answers) for i in items if i.prompt]), strict=True
+    ):
+        if found is None:
+            lines.append({"error": "too-long"})
+        else:
+            lines.append({"reward": found[0]} if len(item.answers) == 1 else {"rewards": found})
+    return lines
 
 
 def _own_or_drop(too_long: str) -> Any:

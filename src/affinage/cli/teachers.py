@@ -110,7 +110,7 @@ def _local(name: str, device: str | None, threads: int | None) -> Generator:
     from affinage.use import load
 
     adapted = load(name, device=device, threads=threads)
-    if adapted.objective not in (None, "sft", "pretrain"):
+    if adapted.objective not in (None, "sft", "pretrain", "dpo"):
         raise InputError(f"{name} was tuned to {adapted.objective} and cannot write", fix="name another --teacher")
     renderer, base = adapted.renderer, adapted.base
     writer = LocalGenerator(

@@ -161,7 +161,8 @@ def _bootstrap_t(values: Floats, weights: Floats, seed: int, alpha: float = ALPH
     rows = len(values)
     interval, p = _delta(values, weights)
     ratio, residuals = interval.value, values - interval.value * weights
-    if rows < 8 or rows > PLENTY or not residuals.any():
+    constant = np.abs(residuals).max() <= 1e-12 * np.abs(values).max()  # but for rounding
+    if rows < 8 or rows > PLENTY or constant:
         return interval, p
     counts_SR = _resampled_counts(rows, seed)
     shift_S = (counts_SR @ residuals) / (counts_SR @ weights)  # resampled ratio - ratio

@@ -10,7 +10,7 @@ import numpy as np
 from affinage.data.records import Preference
 from affinage.data.wording import said
 from affinage.evaluation.baselines import counted
-from affinage.evaluation.preferences import PreferenceScores, undecided
+from affinage.evaluation.preferences import Floats, PreferenceScores, undecided
 
 STRENGTH = 10.0  # C of the logistic regression: the inverse of the L2 penalty
 MOST = 20_000  # pairs that it learns from at most
@@ -78,9 +78,9 @@ def pairs(record: Preference) -> list[tuple[int, int]]:
     return [(i, j) for i in numbers for j in numbers if record.ranks[i] < record.ranks[j]]
 
 
-def _lengths(record: Preference) -> np.ndarray:  # type: ignore[type-arg]
+def _lengths(record: Preference) -> Floats:
     return np.array([float(len(said(done))) for done in record.completions])
 
 
-def _scores(records: Sequence[Preference], reward: Callable[[Preference], np.ndarray]) -> PreferenceScores:  # type: ignore[type-arg]
+def _scores(records: Sequence[Preference], reward: Callable[[Preference], Floats]) -> PreferenceScores:
     return PreferenceScores([reward(record) for record in records], [record.ranks for record in records])

@@ -78,7 +78,7 @@ class PreferenceScores(HeadScores):
 
     def _mean(self, of_pairs: Any) -> Interval:
         sums, pairs = self._sums(of_pairs)
-        if not sums.any():  # rewards that are all nothing are no sample of anything
+        if not sums.any():  # rewards that are all nothing are no counts
             return Interval(0.0, 0.0, 0.0)
         return mean_interval(sums, np.ones_like(sums) if pairs is None else pairs)
 

@@ -50,6 +50,7 @@ class _Answer:
     generator: random.Random
     text: TextStream
     room: int
+    watched: bool  # whether its text is looked at while it grows
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish: Literal["stop", "length"] | None = None
@@ -58,7 +59,7 @@ class _Answer:
         self.tokens.append(token)
         self.logprobs.append(logprob)
         if token not in stop_ids:
-            self.text.add(token)
+            (self.text.add if self.watched else self.text.keep)(token)
         if token in stop_ids or self.text.stopped:
             self.finish = "stop"
         elif len(self.tokens) == self.room:
@@ -139,6 +140,7 @@ class LocalGenerator:
         The generator's return value is the completion. Errors are those of `generate`, raised at the first piece.
         """
         (answer,) = self._answers([prompt], [sampling])
+        answer.watched = True
         shown = 0
         with self._evaluating():
             for _ in self._write([answer], self._opened([answer])):
@@ -156,7 +158,8 @@ class LocalGenerator:
             copy = copies[prompt] = copies.get(prompt, -1) + 1
             text = TextStream(self.tokenizer, prompt, sampling.stop)
             room = min(sampling.max_tokens, self.context - len(prompt))
-            answers.append(_Answer(number, prompt, sampling, _stream_of(sampling, prompt, copy), text, room))
+            stream, watched = _stream_of(sampling, prompt, copy), bool(sampling.stop)
+            answers.append(_Answer(number, prompt, sampling, stream, text, room, watched))
         return answers
 
     def _groups(self, answers: list[_Answer]) -> Iterator[list[_Answer]]:

@@ -13,24 +13,16 @@ from torch import Tensor
 PIECE = 256  # tokens of a piece: near the square root of a vocabulary both looks are short
 
 
-def folded(values_BV: Tensor, fold: Callable[[Tensor, int], Tensor]) -> Tensor:
-    """Each piece folded to one number (B, P); the last piece may be shorter than the others."""
-    whole = values_BV.shape[1] // PIECE * PIECE
-    parts = values_BV[:, :whole].unflatten(1, (whole // PIECE, PIECE)), values_BV[:, None, whole:]
-    found = [fold(part, -1) for part in parts if part.numel()]
-    return found[0] if len(found) == 1 else torch.cat(found, dim=1)
-
-
-def largest(values_BV: Tensor, peaks_BP: Tensor) -> Tensor:
-    """Where the first of each row's largest values stands (B,); `peaks_BP` is `folded(values_BV, torch.amax)`."""
-    columns_BC = _columns(peaks_BP.argmax(-1), values_BV.shape[1])
+def largest(values_BV: Tensor) -> Tensor:
+    """Where the first of each row's largest values stands (B,)."""
+    columns_BC = _columns(_folded(values_BV, torch.amax).argmax(-1), values_BV.shape[1])
     found_B1 = values_BV.gather(1, columns_BC).argmax(-1, keepdim=True)
     return columns_BC.gather(1, found_B1)[:, 0]
 
 
 def inverse(weights_BV: Tensor, uniform_B: Tensor) -> Tensor:
     """Where the cumulated weights pass a share of their sum (B,); never where the weight is 0."""
-    sums_BP = folded(weights_BV, torch.sum).double()
+    sums_BP = _folded(weights_BV, torch.sum).double()
     target_B1 = uniform_B[:, None] * sums_BP.sum(-1, keepdim=True)
     piece_B1, target_B1 = _passing(sums_BP, target_B1)
     columns_BC = _columns(piece_B1[:, 0], weights_BV.shape[1])
@@ -51,3 +43,11 @@ def _columns(piece_B: Tensor, vocabulary: int) -> Tensor:
     """The tokens of one piece of each row (B, C); past the end of the vocabulary its last one is named again."""
     inside_C = torch.arange(min(PIECE, vocabulary), device=piece_B.device)
     return (piece_B[:, None] * PIECE + inside_C).clamp_(max=vocabulary - 1)
+
+
+def _folded(values_BV: Tensor, fold: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """Each piece folded to one number (B, P); the last piece may be shorter than the others."""
+    whole = values_BV.shape[1] // PIECE * PIECE
+    parts = values_BV[:, :whole].unflatten(1, (whole // PIECE, PIECE)), values_BV[:, None, whole:]
+    found = [fold(part, -1) for part in parts if part.numel()]
+    return found[0] if len(found) == 1 else torch.cat(found, dim=1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from affinage.errors import InputError
-from affinage.generation.pieces import folded, inverse, largest
+from affinage.generation.pieces import inverse, largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,40 +75,45 @@ class Chosen:
 
 @torch.no_grad()
 def sample(logits_BV: Tensor, samplings: Sequence[Sampling], generators: Sequence[random.Random]) -> Chosen:
-    """The next token of each row, from its logits in float32.
+    """The next token of each row, from its logits in float32, which are used up.
 
     Each row has its own settings and its own generator, from which a row that draws takes exactly one number: what a
     row gets does not depend on the rows beside it.
     """
-    peaks_BP = folded(logits_BV, torch.amax)
-    probs_BV = logits_BV.softmax(-1)
-    # the largest probability is 1 / V or more: its logarithm is safe where that of the chosen one may not be
-    log_sum_B = peaks_BP.amax(-1) - probs_BV.amax(-1).log()
     drawing = [row for row, own in enumerate(samplings) if not own.greedy]
-    if len(drawing) == len(samplings):
-        tokens_B = _draw(logits_BV, probs_BV, samplings, generators)
+    if len(drawing) < len(samplings):
+        tokens_B = largest(logits_BV)
     else:
-        tokens_B = largest(logits_BV, peaks_BP)
-    if 0 < len(drawing) < len(samplings):
+        tokens_B = torch.empty(len(samplings), dtype=torch.long, device=logits_BV.device)
+    tempered = any(own.temperature not in (0, 1) for own in samplings)
+    probs_BV = torch.softmax(logits_BV, -1, out=torch.empty_like(logits_BV) if tempered else logits_BV)
+    log_sum_B = logits_BV.amax(-1) - probs_BV.amax(-1).log() if tempered else None
+    if drawing:
+        rows = drawing if len(drawing) < len(samplings) else slice(None)
         own, streams = [samplings[row] for row in drawing], [generators[row] for row in drawing]
-        tokens_B[drawing] = _draw(logits_BV[drawing], probs_BV[drawing], own, streams)
+        tokens_B[rows] = _draw(logits_BV[rows], probs_BV[rows], own, streams)
+    if log_sum_B is None:
+        return Chosen(tokens_B, probs_BV.gather(1, tokens_B[:, None])[:, 0].log())
+    # what was drawn at another temperature may have a probability that is too small for a float
     return Chosen(tokens_B, logits_BV.gather(1, tokens_B[:, None])[:, 0] - log_sum_B)
 
 
 def _draw(
     logits_BV: Tensor, probs_BV: Tensor, samplings: Sequence[Sampling], generators: Sequence[random.Random]
 ) -> Tensor:
-    """A token of each row (B,), none of them greedy; the probabilities are used up."""
-    device = logits_BV.device
+    """A token of each row (B,), none of them greedy. Where no temperature is set, the logits are not looked at."""
+    device = probs_BV.device
     uniform_B = torch.tensor([generator.random() for generator in generators], dtype=torch.float64, device=device)
     if any(own.temperature != 1 for own in samplings):
         temperature_B1 = torch.tensor([[own.temperature] for own in samplings], device=device)
-        probs_BV = torch.softmax(logits_BV / temperature_B1, -1, out=probs_BV)
+        probs_BV = (logits_BV / temperature_B1).softmax(-1)
     narrowed = [row for row, own in enumerate(samplings) if own.narrows]
     if len(narrowed) == len(samplings):
         probs_BV = _narrow(probs_BV, samplings)
     elif narrowed:
-        probs_BV[narrowed] = _narrow(probs_BV[narrowed], [samplings[row] for row in narrowed])
+        weights_BV = probs_BV.clone()
+        weights_BV[narrowed] = _narrow(probs_BV[narrowed], [samplings[row] for row in narrowed])
+        probs_BV = weights_BV
     return inverse(probs_BV, uniform_B)
 
 

@@ -51,6 +51,11 @@ class TextStream:
         else:
             self._settle(len(self._held) - self._hopeful())
 
+    def keep(self, token: int) -> None:
+        """Take the next token of a text that nobody watches: nothing is settled and no stop text is looked for before
+        `finish`."""
+        self._tokens.append(token)
+
     def finish(self) -> None:
         """Nothing more comes: what was held back, because a stop text might have begun there, is text."""
         if not self.stopped:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from affinage.data.batches import Batch
 from affinage.models.logprobs import OutputHead, row_nll, token_nll, weighted_nll
+from affinage.models.frozen import FrozenBottom
 from affinage.models.packed.layout import Layout
 from affinage.models.packed.stack import Stack
 from affinage.models.packed.weights import CannotPack
@@ -49,6 +50,7 @@ class AdaptedModel(nn.Module):
         self.causal = causal
         self.dtype = dtype
         self.heads = nn.ModuleDict(heads or {})
+        self.bottom: FrozenBottom | None = None  # what lies below the lowest block that trains, run once for each text
         self.pack = True  # off: every pass goes through the network's own modules, padded
         self.start_sums: dict[str, int] = {}  # checksums of what trains, taken when it was marked
 
@@ -103,7 +105,7 @@ class AdaptedModel(nn.Module):
         packed = self._packed(batch)
         if packed is not None and list(layers) == [None]:
             stack, layout = packed
-            return [layout.padded(stack(self._embedded(layout.tokens_N), layout))]
+            return [layout.padded(self._through(stack, layout))]
         if packed is not None and not torch.is_grad_enabled():
             stack, layout = packed
             found = stack.states(self._embedded(layout.tokens_N), layout, layers)
@@ -120,7 +122,8 @@ class AdaptedModel(nn.Module):
         packed = self._packed(batch)
         if packed is not None:
             stack, layout = packed
-            return stack(self._embedded(layout.tokens_N), layout, layout.starts_B[rows_N] + columns_N)
+            places_N = layout.starts_B[rows_N] + columns_N
+            return self._through(stack, layout, places_N)
         whole, moved_B = batch.unshared()
         return self.hidden(whole)[rows_N, columns_N + moved_B[rows_N]]
 
@@ -144,6 +147,24 @@ class AdaptedModel(nn.Module):
             raise CannotPack("asked for")
         return Stack.of(self.plain)
 
+    def freeze_bottom(self, cache: ArrayCache | None) -> FrozenBottom | None:
+        """Run what lies below the lowest block that trains once for each text from now on, where there is such a part.
+
+        What trains must not change which weights are frozen while this holds; `bottom = None` ends it.
+        """
+        try:
+            stack = self._stack()
+        except CannotPack:
+            return None
+        embeddings = list(self.plain.get_input_embeddings().parameters())
+        depth = stack.lowest(entering=any(tensor.requires_grad for tensor in embeddings))
+        if depth == 0 or depth == len(stack.blocks):
+            return None
+        frozen = embeddings + [tensor for block in stack.blocks[:depth] for tensor in block.tensors]
+        described = {k: v for k, v in self.plain.config.to_dict().items() if k not in ("_name_or_path", "use_cache")}
+        self.bottom = FrozenBottom(self._embedded, frozen, repr(sorted(described.items())), depth, cache)
+        return self.bottom
+
     def _packed(self, batch: Batch) -> tuple[Stack, Layout] | None:
         """The pass without padding over this batch, where the model has one."""
         try:
@@ -152,6 +173,12 @@ class AdaptedModel(nn.Module):
         except CannotPack:
             return None
         return stack, layout
+
+    def _through(self, stack: Stack, layout: Layout, places_M: Tensor | None = None) -> Tensor:
+        """Last hidden states (M, H), from the lowest block on that must be run."""
+        if self.bottom is None:
+            return stack(self._embedded(layout.tokens_N), layout, places_M)
+        return stack.above(self.bottom.depth)(self.bottom.entering(stack, layout), layout, places_M)
 
     def _embedded(self, tokens_N: Tensor) -> Tensor:
         embeddings: Tensor = self.plain.get_input_embeddings()(tokens_N)

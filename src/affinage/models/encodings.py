@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from affinage.data.batches import Batch, Row, Shuffled, by_length, collate
 from affinage.errors import InputError, RunError
 from affinage.models.adapted import AdaptedModel
+from affinage.models.digests import digest_of
 from affinage.models.heads import pool
-from affinage.store import ArrayCache, RowShelf, cache_key
+from affinage.store.arrays import ArrayCache, RowShelf, cache_key
 
 CODE_VERSION = 1  # raise it when the same model and text would give other vectors
 _SEGMENT = 2048  # texts between two writes to the cache: what an interrupted run keeps
@@ -115,7 +116,7 @@ def fingerprint(model: AdaptedModel) -> str:
     """Digest of everything inside the network that can change what it computes: weights, configuration, adapters."""
     tensors = {**dict(model.network.named_parameters()), **dict(model.network.named_buffers())}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool_of_threads:  # hashing frees the interpreter lock
-        digests = list(pool_of_threads.map(_tensor_digest, tensors.values()))
+        digests = list(pool_of_threads.map(digest_of, tensors.values()))
     config = {k: v for k, v in model.plain.config.to_dict().items() if k not in ("_name_or_path", "use_cache")}
     adapters = getattr(model.network, "peft_config", None) or {}
     described = repr(sorted((name, sorted(vars(settings).items(), key=str)) for name, settings in adapters.items()))
@@ -224,10 +225,3 @@ def _space(model: AdaptedModel, pooling: str, layers: list[int | None]) -> str:
     number_type = [str(next(model.network.parameters()).dtype), str(model.dtype)]
     versions = [CODE_VERSION, torch.__version__, transformers.__version__]
     return cache_key(fingerprint(model), pooling, layers, number_type, model.device.type, versions)
-
-
-def _tensor_digest(tensor: Tensor) -> str:
-    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    state = hashlib.blake2b(flat.numpy().data, digest_size=16)
-    state.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-    return state.hexdigest()

@@ -68,6 +68,14 @@ def pool(hidden_BTH: Tensor, mask_BT: Tensor, how: str) -> Tensor:
     raise InputError(f"unknown pooling {how!r}", fix=f"one of {', '.join(get_args(Pooling))}")
 
 
+def standardisation(encodings_RH: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and spread of each feature (H,), in float64; one that never varies keeps its scale."""
+    values = encodings_RH.double()
+    spread = values.std(dim=0, correction=0)
+    floor = 1e-6 * values.abs().amax(dim=0).clamp(min=1e-6)
+    return values.mean(dim=0), torch.where(spread > floor, spread, torch.ones_like(spread))
+
+
 class ClassifierHead(nn.Module):
     """Standardised encodings -> dense layers with GELU between them -> logits, which the task turns into answers.
 
@@ -157,12 +165,10 @@ class ClassifierHead(nn.Module):
 
     @torch.no_grad()
     def standardise(self, encodings_RH: Tensor) -> None:
-        """Fit the input standardisation on training encodings; a feature that never varies keeps its scale."""
-        values = encodings_RH.to(device=self.mean.device, dtype=torch.float64)
-        spread = values.std(dim=0, correction=0)
-        floor = 1e-6 * values.abs().amax(dim=0).clamp(min=1e-6)
-        self.mean.copy_(values.mean(dim=0))
-        self.std.copy_(torch.where(spread > floor, spread, torch.ones_like(spread)))
+        """Fit the input standardisation on training encodings."""
+        mean_H, std_H = standardisation(encodings_RH)
+        self.mean.copy_(mean_H)
+        self.std.copy_(std_H)
 
     @property
     def settings(self) -> dict[str, Any]:

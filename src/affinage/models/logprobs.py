@@ -42,13 +42,15 @@ class OutputHead:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., H) -> (..., V) in float32."""
+        if self.plain and not torch.is_grad_enabled() and hidden.ndim == 2 and not torch.is_autocast_enabled(hidden.device.type):
+            return product(hidden, self.projection.weight.T).float()  # type: ignore[operator, union-attr, arg-type]
         logits: Tensor = self.projection(hidden).float() * self.multiplier
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
 
 def chunk_rows(vocabulary: int) -> int:
     """Positions per chunk, so that a chunk's logits stay near `CHUNK_BYTES`."""
-    return max(16, CHUNK_BYTES // (4 * vocabulary))
+    return max(64, min(2048, CHUNK_BYTES // (4 * vocabulary) // 64 * 64))
 
 
 def weighted_nll(hidden_NH: Tensor, head: OutputHead, targets_N: Tensor, weights_N: Tensor) -> Tensor:
@@ -86,12 +88,12 @@ def row_nll(
 
 @torch.no_grad()
 def token_nll(hidden_NH: Tensor, head: OutputHead, targets_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Per position: negative log-likelihood (N,) in nats, and whether the target is the most likely token (N,)."""
+    """Per position: negative log-likelihood (N,) in nats, and whether no token is more likely than the target (N,)."""
     nlls, hits = [], []
     for piece, targets in _chunks(head, hidden_NH, targets_N):
-        logits = head.logits(piece)
-        nlls.append(F.cross_entropy(logits, targets, reduction="none"))
-        hits.append(logits.argmax(-1) == targets)
+        nll, hit, _ = _likelihood(head.logits(piece), targets)
+        nlls.append(nll)
+        hits.append(hit)
     if not nlls:
         return hidden_NH.new_zeros(0, dtype=torch.float32), hidden_NH.new_zeros(0, dtype=torch.bool)
     return torch.cat(nlls), torch.cat(hits)
@@ -111,7 +113,14 @@ def _nll_parts(hidden: Tensor, head: OutputHead, targets: Tensor, weights: Tenso
 
 
 def nll_and_gradient(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Negative log-likelihood (N,) and its gradient for the logits, softmax - one-hot (N, V), written over them.
+    """Negative log-likelihood (N,) and its gradient for the logits, softmax - one-hot (N, V), written over them."""
+    nll_N, _, softmax_NV = _likelihood(logits_NV, targets_N)
+    softmax_NV.scatter_add_(1, targets_N[:, None], softmax_NV.new_full((len(targets_N), 1), -1.0))
+    return nll_N, softmax_NV
+
+
+def _likelihood(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Negative log-likelihood, whether the target is the most likely, and the softmax, written over the logits.
 
     The log-sum-exponential is read off the largest probability, which is at least 1 / V: log-sum = largest logit -
     log(its probability). That spares a second pass of exponentials.
@@ -119,9 +128,7 @@ def nll_and_gradient(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tens
     largest_N = logits_NV.amax(dim=-1)
     chosen_N = logits_NV.gather(1, targets_N[:, None])[:, 0]
     softmax_NV = torch.softmax(logits_NV, dim=-1, out=logits_NV)
-    log_sum_N = largest_N - softmax_NV.amax(dim=-1).log()
-    softmax_NV.scatter_add_(1, targets_N[:, None], softmax_NV.new_full((len(targets_N), 1), -1.0))
-    return log_sum_N - chosen_N, softmax_NV
+    return largest_N - softmax_NV.amax(dim=-1).log() - chosen_N, chosen_N == largest_N, softmax_NV
 
 
 class _WeightedNLL(torch.autograd.Function):
@@ -131,19 +138,18 @@ class _WeightedNLL(torch.autograd.Function):
     def forward(ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor, weights_N: Tensor) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden_NH.device)
         grad_hidden = torch.empty_like(hidden_NH) if hidden_NH.requires_grad else None
-        grad_weight = torch.zeros_like(weight_VH, dtype=torch.float32) if weight_VH.requires_grad else None
-        rows = chunk_rows(weight_VH.shape[0])
-        for start in range(0, hidden_NH.shape[0], rows):
-            piece = slice(start, start + rows)
-            targets, weights = targets_N[piece], weights_N[piece].float()
-            logits = product(hidden_NH[piece], weight_VH.T).float()
-            nll, grad = nll_and_gradient(logits, targets)
+        grad_weight_HV = weight_VH.new_zeros(weight_VH.shape[::-1], dtype=torch.float32) if weight_VH.requires_grad else None
+        hidden, weight = _for_products(hidden_NH, weight_VH)
+        for piece in _pieces(hidden_NH, weight_VH):
+            weights = weights_N[piece].float()
+            nll, grad = nll_and_gradient(product(hidden[piece], weight.T).float(), targets_N[piece])
             total += (nll * weights).sum()
-            grad_typed = grad.mul_(weights[:, None]).to(hidden_NH.dtype)
+            grad = grad.mul_(weights[:, None]).to(weight.dtype)
             if grad_hidden is not None:
-                grad_hidden[piece] = product(grad_typed, weight_VH)
-            if grad_weight is not None:
-                added(grad_weight, grad_typed.T, hidden_NH[piece])
+                grad_hidden[piece] = product(grad, weight)
+            if grad_weight_HV is not None:  # turned: the thin matrix is the one that is copied to be turned
+                added(grad_weight_HV, hidden[piece].T, grad)
+        grad_weight = None if grad_weight_HV is None else grad_weight_HV.T.contiguous()
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.weight_dtype = weight_VH.dtype
         return total
@@ -202,17 +208,23 @@ class _RowNLL(torch.autograd.Function):
             return grad_hidden, None, None, None, None, None
         hidden_NH, weight_VH, targets_N, weights_N = again
         hidden, weight = hidden_NH.to(ctx.number_type), weight_VH.to(ctx.number_type)
-        grad_weight = torch.zeros_like(weight_VH, dtype=torch.float32)
+        grad_weight_HV = weight_VH.new_zeros(weight_VH.shape[::-1], dtype=torch.float32)
         for piece in _pieces(hidden_NH, weight_VH):
             _, grad = nll_and_gradient(product(hidden[piece], weight.T).float(), targets_N[piece])
             grad.mul_((weights_N[piece].float() * scales_N[piece])[:, None])
-            added(grad_weight, grad.to(weight.dtype).float().T, hidden[piece].float())
-        return grad_hidden, grad_weight.to(weight_VH.dtype), None, None, None, None
+            added(grad_weight_HV, hidden[piece].T, grad.to(weight.dtype))
+        return grad_hidden, grad_weight_HV.T.contiguous().to(weight_VH.dtype), None, None, None, None
 
 
 def _pieces(hidden_NH: Tensor, weight_VH: Tensor) -> list[slice]:
-    rows = chunk_rows(weight_VH.shape[0])
-    return [slice(start, start + rows) for start in range(0, hidden_NH.shape[0], rows)]
+    """Chunks of a round number of positions, then smaller round ones, then the rest: few numbers to prepare for."""
+    pieces: list[slice] = []
+    start, count = 0, hidden_NH.shape[0]
+    for size in (chunk_rows(weight_VH.shape[0]), 64, 32):
+        while count - start >= size:
+            pieces.append(slice(start, start + size))
+            start += size
+    return pieces if start == count else [*pieces, slice(start, count)]
 
 
 def _for_products(hidden_NH: Tensor, weight_VH: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from affinage.data.groups import Group
 from affinage.models.adapted import AdaptedModel
 from affinage.models.completions import Floats, completion_values
 from affinage.models.encodings import fingerprint
-from affinage.store import ArrayCache, RowShelf, cache_key
+from affinage.store.arrays import ArrayCache, RowShelf, cache_key
 
 CODE_VERSION = 1  # raise it when the same model and row would give another log-probability
 _SEGMENT = 1024  # groups between two writes to the cache: what an interrupted run keeps
@@ -77,12 +77,22 @@ def reference_logprobs(
         with adapters_off(model):
             fresh = completion_values(
                 model, [groups[number] for number in part], model.row_logprobs, budget=budget, pad_id=pad_id,
-                progress=(lambda done, total, first=start: progress(first + done, len(missing))) if progress else None,
+                progress=_from(start, len(missing), progress),
             )  # fmt: skip
         _keep(shelf, [ids[number] for number in part], fresh, values)
     computed = sum(len(ids[number]) for number in missing)
     all_of = sum(map(len, ids))
     return Reference([np.array([values[key] for key in keys]) for keys in ids], computed, all_of - computed, broken)
+
+
+def _from(start: int, total: int, progress: Callable[[int, int], None] | None) -> Callable[[int, int], None]:
+    """Tells how far all segments are, from how far one of them is."""
+
+    def heard(done: int, _: int) -> None:
+        if progress:
+            progress(start + done, total)
+
+    return heard
 
 
 def _keep(

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from affinage.errors import InputError
+from affinage.models.heads import standardisation
 
 REWARD = "reward"  # the head's name on the model
 
 
 class RewardHead(nn.Module):
-    """Hidden state (N, H) -> score (N,). Without a bias: pairs of one prompt cannot tell it.
+    """Standardised hidden state (N, H) -> score (N,). Without a bias: pairs of one prompt cannot tell it.
 
     `centre` and `spread`, the mean and the spread of scores, are fitted once after training. Rewards are centred, so
     that 0 is an answer like most; their differences stay log-odds. The spread is for whoever needs them in its unit.
@@ -22,6 +23,8 @@ class RewardHead(nn.Module):
         inputs: width H of the hidden states.
     """
 
+    mean: Tensor
+    std: Tensor
     centre: Tensor
     spread: Tensor
 
@@ -30,13 +33,22 @@ class RewardHead(nn.Module):
         self.inputs = inputs
         self.dense = nn.Linear(inputs, 1, bias=False)
         nn.init.normal_(self.dense.weight, std=(inputs + 1) ** -0.5)  # Stiennon et al., 2020
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("std", torch.ones(inputs))
         self.register_buffer("centre", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
 
     def forward(self, hidden_NH: Tensor) -> Tensor:
         """Scores (N,) in float32, as they are trained."""
-        scores: Tensor = self.dense(hidden_NH.to(self.dense.weight.dtype))[..., 0]
+        scores: Tensor = self.dense((hidden_NH.to(self.mean.dtype) - self.mean) / self.std)[..., 0]
         return scores
+
+    @torch.no_grad()
+    def standardise(self, hidden_NH: Tensor) -> None:
+        """Fit the standardisation of what comes in, before training."""
+        mean_H, std_H = standardisation(hidden_NH)
+        self.mean.copy_(mean_H)
+        self.std.copy_(std_H)
 
     @torch.no_grad()
     def answers(self, scores_N: Tensor) -> Tensor:

@@ -45,10 +45,13 @@ def check_trainable(recipe: Recipe, train: str, base: Base, skeleton: Any, *, ha
     refuse(train, base, wishes_of(recipe, base.blocks), skeleton=skeleton)
 
 
-def count_trainable(recipe: Recipe, train: str, base: Base, skeleton: Any, *, classes: int = 0, reward: bool = False) -> int:
+def count_trainable(
+    recipe: Recipe, train: str, base: Base, skeleton: Any, *, classes: int = 0, reward: bool = False
+) -> int:
     """How many parameters will move, with a head of `classes` classes (0: none) or one that says rewards."""
     widths = [base.width, *[recipe.head.width] * (recipe.head.depth - 1), classes]
-    head = base.width if reward else sum(a * b + b for a, b in pairwise(widths)) if classes else 0
+    head = sum(a * b + b for a, b in pairwise(widths)) if classes else 0
+    head = base.width if reward else head
     if is_adapter(train):
         return head + refuse(train, base, wishes_of(recipe, base.blocks), skeleton=skeleton).trained
     chosen = _chosen(skeleton, train, parse_layers(recipe.layers, base.blocks), has_head=bool(head))

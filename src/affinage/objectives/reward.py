@@ -14,7 +14,10 @@ from affinage.objectives.pairs import TERM, pair_figures, pair_loss, pairs_of
 
 
 class RewardObjective:
-    """Bradley-Terry over all pairs of one prompt with different ranks; one forward pass a completion."""
+    """Bradley-Terry over all pairs of one prompt with different ranks; one forward pass a completion.
+
+    A batch that carries `encodings` skips the model; the head is the same either way.
+    """
 
     eats: tuple[type[Record], ...] = (Preference,)
     heads: tuple[str, ...] = (REWARD,)
@@ -31,7 +34,11 @@ class RewardObjective:
 
     def rewards(self, model: AdaptedModel, batch: Batch) -> Tensor:
         """Per row (B,), not yet centred: read at a completion's last real token; 0 for a prompt."""
+        encodings_BH = batch.extras.get("encodings")
+        if encodings_BH is not None:
+            scores: Tensor = reward_head(model)(encodings_BH)
+            return scores
         rows_C = (batch.extras[GROUP] >= 0).nonzero(as_tuple=True)[0]
         ends_C = batch.mask_BT.sum(1)[rows_C] - 1
-        scores_C = reward_head(model)(model.hidden_at(batch, rows_C, ends_C))
+        scores_C: Tensor = reward_head(model)(model.hidden_at(batch, rows_C, ends_C))
         return scores_C.new_zeros(len(batch.mask_BT)).index_copy(0, rows_C, scores_C)

@@ -10,7 +10,7 @@ import yaml
 
 from affinage.files import write_text
 from affinage.reports.folder import RunFiles, is_hub_name, read_run
-from affinage.reports.words import DETAILS, METRICS, interval, number
+from affinage.reports.words import DETAILS, METRICS, cost_rows, interval, number
 
 CARD = "README.md"
 
@@ -23,7 +23,7 @@ def write_card(folder: Path) -> Path:
     """
     run = read_run(folder)
     parts = [_front(run), _title(run), _use(run), _data(run.ledger), _findings(run.findings), _results(run.evaluation)]
-    parts += [_forgetting(run.evaluation), _settings(run.plan), _limits(run)]
+    parts += [_forgetting(run.evaluation), _cost(run.evaluation), _settings(run.plan), _limits(run)]
     path = folder / CARD
     write_text(path, "\n\n".join(part for part in parts if part) + "\n")
     return path
@@ -33,7 +33,7 @@ def _front(run: RunFiles) -> str:
     peft = _is_adapter(run)
     values: dict[str, Any] = {
         "library_name": "peft" if peft else "transformers",
-        "pipeline_tag": "text-classification" if run.objective == "classify" else "text-generation",
+        "pipeline_tag": "text-classification" if run.objective in ("classify", "reward") else "text-generation",
         "tags": ["affinage", *(tag for tag in (run.objective, run.train) if tag)],
     }
     base = str(run.recipe.get("model") or "")
@@ -53,8 +53,9 @@ def _title(run: RunFiles) -> str:
 def _use(run: RunFiles) -> str:
     name = run.folder.resolve().name
     lines = ["## How to use", "", "```sh"]
-    if run.objective == "classify":
-        return "\n".join([*lines, f"affinage predict {name} rows.jsonl --out labels.jsonl", "```"])
+    if run.objective in ("classify", "reward"):
+        out = "labels" if run.objective == "classify" else "rewards"
+        return "\n".join([*lines, f"affinage predict {name} rows.jsonl --out {out}.jsonl", "```"])
     lines += [f"affinage chat {name}", "```", "", "```python"]
     if _is_adapter(run):
         lines += [
@@ -135,6 +136,16 @@ def _forgetting(evaluation: Mapping[str, Any]) -> str:
         f"before {interval(found['before'])}, after {interval(found['after'])}, "
         f"difference {interval(found['difference'], signed=True)}."
     )
+
+
+def _cost(evaluation: Mapping[str, Any]) -> str:
+    """What the training held and left, beside what full tuning would."""
+    training = evaluation.get("training") or {}
+    rows = cost_rows(training)
+    if not rows:
+        return ""
+    heads = ["figure", "this run", *(["full tuning (computed)"] if training.get("full") else [])]
+    return "## What training took\n\n" + _table(heads, [list(row[: len(heads)]) for row in rows])
 
 
 def _settings(plan: Mapping[str, Any]) -> str:

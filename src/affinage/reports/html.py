@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from affinage.files import write_text
 from affinage.reports.folder import RunFiles, read_run
 from affinage.reports.plots import Bar, forest, growth, losses, scatter, small
-from affinage.reports.words import DETAILS, METRICS, duration, interval, number, size, verdict_words
+from affinage.reports.words import DETAILS, METRICS, cost_rows, duration, interval, number, size, verdict_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -44,6 +44,8 @@ def render_report(run: RunFiles) -> str:
             comparison=comparison_of(run.evaluation),
             metrics=_metrics(run.evaluation),
             forgetting=_forgetting(run.evaluation),
+            cost=cost_rows(run.evaluation.get("training") or {}),
+            full_too=bool((run.evaluation.get("training") or {}).get("full")),
             training=_training(run),
             growth=_growth(run),
             confusions=_confusions(run.evaluation),

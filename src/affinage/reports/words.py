@@ -76,3 +76,50 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} GiB"
+
+
+def took_words(training: Mapping[str, Any]) -> str:
+    """`373,760 weights (7.89 % of the base's), 0.53 s a step, 150.2 MiB more memory than before`."""
+    moved = training.get("trainable_parameters")
+    if not moved:
+        return ""
+    parts = [f"{moved:,} weights ({100 * moved / max(1, training['parameters']):.3g} % of the base's)"]
+    if training.get("seconds_per_step") is not None:
+        parts.append(f"{training['seconds_per_step']:.3g} s a step")
+    if training.get("memory_bytes") is not None:
+        parts.append(f"{size(training['memory_bytes'])} more memory than before")
+    return ", ".join(parts)
+
+
+def cost_rows(training: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(figure, of this run, of full tuning): what a training held and left. Empty where nothing of it was kept."""
+    if not training.get("trainable_parameters"):
+        return []
+    full = training.get("full") or {}
+    seconds, memory = training.get("seconds_per_step"), training.get("memory_bytes")
+    moved = [number(part.get("trainable_parameters")) for part in (training, full)]
+    rows = [("weights that train", moved[0], moved[1])]
+    for label, key in (("state of the optimizer", "optimizer_bytes"), ("saved weights", "saved_bytes")):
+        rows.append((label, size(training[key]), size(full[key]) if full else "–"))
+    if memory is not None:
+        rows.append(("most memory while training, above what was held before", size(memory), "–"))
+    if seconds is not None:
+        rows.append(("a step, on average", f"{seconds:.3g} s", "–"))
+    return rows
+
+
+def savings(training: Mapping[str, Any]) -> str:
+    """`optimizer 2.9 MiB instead of 36.1 MiB, on disk ...`; empty for full tuning, which has nothing to save."""
+    full = training.get("full")
+    if not full:
+        return ""
+    parts = [
+        _instead("optimizer", training["optimizer_bytes"], full["optimizer_bytes"]),
+        _instead("on disk", training["saved_bytes"], full["saved_bytes"]),
+    ]
+    return f"{', '.join(parts)} (full tuning, computed)"
+
+
+def _instead(what: str, ours: int, full: int) -> str:
+    alike = abs(ours - full) <= full / 100  # what stands in a file beside its numbers is not computed
+    return f"{what} {size(ours)} {'either way' if alike else f'instead of {size(full)}'}"

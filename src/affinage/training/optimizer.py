@@ -92,6 +92,22 @@ class Together(torch.optim.Optimizer):
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
 
+def state_bytes(optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of what the optimizer holds beside weights and gradients, as it is now (nothing before its first step)."""
+    held = optimizer.state_dict()["state"].values()
+    return sum(value.nbytes for values in held for value in values.values() if isinstance(value, torch.Tensor))
+
+
+def expected_state_bytes(name: str, *, moving: int, matrices: int) -> int:
+    """As `state_bytes` would say after a step, computed, up to the few bytes that count the steps of each tensor.
+
+    Args:
+        moving: weights that train.
+        matrices: those of them that lie in matrices of the blocks, for which muon holds one number and AdamW two.
+    """
+    return 4 * (2 * moving - (matrices if name == "muon" else 0))
+
+
 def make_schedule(kind: str, *, peak: float, steps: int, warmup: float, final: float) -> Schedule:
     """Linear rise over `warmup` of the steps, then cosine, linear or constant to `final` x peak at the last step."""
     rising = max(1, round(warmup * steps)) if warmup > 0 else 0

@@ -90,7 +90,8 @@ def make_facts(
         lengths: tokens of what stays together in one batch, where that is not a row.
     """
     base, skeleton = choice.base, choice.skeleton
-    outputs = 1 if task == NUMBER else len(labels)
+    reward = choice.objective == "reward"
+    outputs = 1 if task == NUMBER or reward else len(labels)
     return Facts(
         kind=kind,
         objective=choice.objective,
@@ -104,7 +105,7 @@ def make_facts(
         validation_rows=sizes["validation"],
         rows=read,
         parameters=_size(skeleton),
-        trainable_parameters=count_trainable(recipe, choice.train, base, skeleton, classes=outputs, reward=choice.objective == "reward"),
+        trainable_parameters=count_trainable(recipe, choice.train, base, skeleton, classes=outputs, reward=reward),
         width=base.width,
         vocabulary=base.vocabulary,
         blocks=base.blocks,

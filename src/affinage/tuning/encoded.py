@@ -9,7 +9,7 @@ import numpy as np
 
 from affinage.models.adapted import AdaptedModel
 from affinage.models.encodings import Vectors, encode_layers
-from affinage.store import ArrayCache
+from affinage.store.arrays import ArrayCache
 from affinage.training.reporting import Reporter
 from affinage.tuning.prepared import Prepared
 

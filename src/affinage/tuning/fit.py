@@ -24,7 +24,7 @@ from affinage.recipe import Recipe
 from affinage.runs import INTERRUPTED
 from affinage.training.checkpoints import ResumePoint, load_checkpoint, load_weights, save_checkpoint, save_weights
 from affinage.training.loop import Step, train
-from affinage.training.optimizer import make_optimizer, make_schedule
+from affinage.training.optimizer import make_optimizer, make_schedule, state_bytes
 from affinage.training.reporting import Reporter, step_line
 
 
@@ -51,13 +51,16 @@ class Progress:
 class Fitted:
     """How the training ended: `finished`, `early` (no better for `patience` scores) or `interrupted` (Ctrl-C).
 
-    `best_step` is 0 where no step was better within the forgetting budget.
+    `best_step` is 0 where no step was better within the forgetting budget. `step_seconds`: of an optimizer step, on
+    average over those taken since the run started or was resumed (None: there were none), without validation and saving.
     """
 
     steps: int
     best_step: int
     ended: str
     seconds: float
+    step_seconds: float | None
+    optimizer_bytes: int
 
 
 @dataclass(slots=True)
@@ -95,14 +98,18 @@ class Fit:
             self._validate(0, progress)  # the untouched weights are within any budget
         ended = self._loop(optimizer, progress, done)
         if progress.best is None:  # nothing was validated, or all of it was over the budget (some adapters begin so)
-            return Fitted(self.last, self.last if self.budget is None else 0, ended, progress.seconds)
+            return self._fitted(self.last if self.budget is None else 0, ended, progress.seconds, optimizer, done)
         load_weights(self.best, self.model)
         if not progress.best_step:
             self.reporter.note(
                 f"no step was better within the forgetting budget of {self.budget:g} bits per byte: the weights are "
                 "as they were"
             )
-        return Fitted(self.last, progress.best_step, ended, progress.seconds)
+        return self._fitted(progress.best_step, ended, progress.seconds, optimizer, done)
+
+    def _fitted(self, best: int, ended: str, seconds: float, optimizer: torch.optim.Optimizer, done: int) -> Fitted:
+        each = self.took / (self.last - done) if self.last > done else None
+        return Fitted(self.last, best, ended, seconds, each, state_bytes(optimizer))
 
     @property
     def budget(self) -> float | None:
@@ -122,6 +129,7 @@ class Fit:
         return self.folder / "metrics.jsonl"
 
     last: int = 0
+    took: float = 0.0  # seconds of the steps themselves
 
     def _loop(self, optimizer: torch.optim.Optimizer, progress: Progress, done: int) -> str:
         recipe, plan = self.recipe, self.plan
@@ -139,6 +147,7 @@ class Fit:
             for step in steps if not over else ():
                 self.last = step.step
                 recent.append(step)
+                self.took += step.seconds
                 self._record(step)
                 advance(step.step, step_line(step, _speed(recent)))
                 if step.step % plan["evaluate_every"] == 0 or step.step == total:
@@ -148,6 +157,8 @@ class Fit:
                 over = step.step >= total or exhausted or stop()
                 progress.seconds = time.perf_counter() - began
                 if step.step % plan["checkpoint_every"] == 0 or (over and stop()):
+                    if self.model.bottom is not None:
+                        self.model.bottom.flush()
                     point = ResumePoint(step.step, self.batches.state_dict(), asdict(progress))
                     save_checkpoint(self.checkpoints, point, self.model, optimizer)
                 if over:

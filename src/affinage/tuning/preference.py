@@ -1,4 +1,4 @@
-"""The part of a run that learns from comparisons: DPO and the reward model, scored by the pairs they put in order."""
+"""The part of a run that learns from comparisons, scored by the pairs it puts in order; DPO's own share of it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from torch import nn
 
 from affinage.data.groups import RANK, Group, GroupBatches
@@ -20,11 +18,9 @@ from affinage.evaluation.preferences import PreferenceScores, undecided
 from affinage.models.adapted import AdaptedModel
 from affinage.models.completions import Floats, completion_values
 from affinage.models.reference import reference_logprobs
-from affinage.models.reward_head import REWARD, RewardHead, reward_head
 from affinage.objectives.base import Objective
 from affinage.objectives.preference import REFERENCE
-from affinage.objectives.reward import RewardObjective
-from affinage.store import ArrayCache
+from affinage.store.arrays import ArrayCache
 from affinage.training.reporting import Reporter
 from affinage.tuning.fit import Source
 from affinage.tuning.language import score_general, written
@@ -105,7 +101,11 @@ class PreferenceWork(ABC):
         baselines = {name: after.join([rival(one) for one in compared]) for name, rival in RIVALS.items()}
         cost = forgetting(*general) if general else None
         return compare_heads(
-            after, baselines={**baselines, **self.rivals(parts)}, before=before, forgetting=cost, folds=len(folds) or None
+            after,
+            baselines={**baselines, **self.rivals(parts)},
+            before=before,
+            forgetting=cost,
+            folds=len(folds) or None,
         )
 
     def rivals(self, parts: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, PreferenceScores]:
@@ -114,13 +114,6 @@ class PreferenceWork(ABC):
 
     def extras(self, model: AdaptedModel) -> dict[str, Any]:
         return {}
-
-    def _values(self, model: AdaptedModel, read: Any, numbers: Sequence[int], what: str) -> list[Floats]:
-        with self.reporter.stage(what, len(numbers)) as advance:
-            return completion_values(
-                model, self.groups(numbers), read, budget=self.budget, pad_id=self.prepared.renderer.pad_id,
-                progress=lambda done, total: advance(done),
-            )  # fmt: skip
 
     def _at(self, number: int) -> Preference:
         record = self.prepared.records[number]
@@ -175,7 +168,11 @@ class DPOWork(PreferenceWork):
         ]
 
     def rewards(self, model: AdaptedModel, numbers: Sequence[int]) -> list[Floats]:
-        policy = self._values(model, model.row_logprobs, numbers, "scoring")
+        with self.reporter.stage("scoring", len(numbers)) as advance:
+            policy = completion_values(
+                model, self.groups(numbers), model.row_logprobs, budget=self.budget,
+                pad_id=self.prepared.renderer.pad_id, progress=lambda done, total: advance(done),
+            )  # fmt: skip
         return [self.beta * (now - self.reference[n]) for now, n in zip(policy, numbers, strict=True)]
 
     def settle(self, model: AdaptedModel) -> None:
@@ -192,36 +189,3 @@ class DPOWork(PreferenceWork):
 
     def extras(self, model: AdaptedModel) -> dict[str, Any]:
         return {"passes.json": self.passes}
-
-
-class RewardWork(PreferenceWork):
-    """Rewards are what the head says at a completion's last token."""
-
-    objective: RewardObjective
-
-    def heads(self) -> dict[str, nn.Module]:
-        return {REWARD: RewardHead(self.prepared.base.width)}
-
-    def before(self, model: AdaptedModel, numbers: Sequence[int]) -> None:
-        return  # a new head has no before
-
-    def rewards(self, model: AdaptedModel, numbers: Sequence[int]) -> list[Floats]:
-        head = reward_head(model)
-        return self._values(
-            model, lambda batch: head.answers(self.objective.rewards(model, batch)), numbers, "scoring"
-        )
-
-    def settle(self, model: AdaptedModel) -> None:
-        """Centre the rewards on the validation rows (on the training rows where there are none)."""
-        numbers = self.prepared.sides["validation"] or self.prepared.sides["train"]
-        scores = self._values(model, lambda batch: self.objective.rewards(model, batch), numbers, "centring")
-        reward_head(model).fit(torch.from_numpy(np.concatenate(scores)))
-
-    def samples(self, model: AdaptedModel) -> list[str]:
-        chosen = self._sampled()
-        return self.score(model, chosen).said() if chosen else []
-
-
-def make_preference_work(prepared: Prepared, reporter: Reporter) -> PreferenceWork:
-    """The work of dpo or reward."""
-    return DPOWork(prepared, reporter) if prepared.objective == "dpo" else RewardWork(prepared, reporter)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from affinage.data.batches import Row
 from affinage.data.comparisons import comparable
 from affinage.data.duplicates.decontamination import decontaminate
-from affinage.data.labels import label_map, task_of
 from affinage.data.groups import Group
+from affinage.data.labels import label_map, task_of
 from affinage.data.ledger import BadRows
 from affinage.data.load import Loaded, load_records, nothing_left
 from affinage.data.records import Labelled, Record, Text

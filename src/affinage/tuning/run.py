@@ -22,10 +22,13 @@ from affinage.models.trainables import mark
 from affinage.planning.plan import duration
 from affinage.products import use
 from affinage.recipe import Recipe
+from affinage.reports.words import savings, took_words
 from affinage.runs import INTERRUPTED, Run, create_run, free_name, open_run
 from affinage.training.reporting import Reporter, Silent
+from affinage.tuning.bottom import bottom_kept
 from affinage.tuning.environment import environment
 from affinage.tuning.fit import Fit, Fitted
+from affinage.tuning.footprint import footprint, watched
 from affinage.tuning.handling import handling_lines
 from affinage.tuning.prepare import prepare
 from affinage.tuning.prepared import Prepared
@@ -105,7 +108,9 @@ def _work(run: Run, prepared: Prepared, findings: Findings, reporter: Reporter) 
         work.alternatives(model)
     general = work.general(model)
     samples = work.samples(model) if prepared.language else []
+    memory_above = watched(prepared)
     fitted, reached = _train(run.folder, prepared, work, model, reporter, prepared.sides["train"])
+    memory = memory_above()
     _refuse_none_within_budget(run, prepared, fitted)
     run.write("plan.json", prepared.plan.to_json())  # with what was chosen by measurement
     _save(run, prepared, work, model)
@@ -122,7 +127,8 @@ def _work(run: Run, prepared: Prepared, findings: Findings, reporter: Reporter) 
     after += [_fold(run, prepared, work, number, reporter) for number in range(1, len(prepared.folds))]
     pair = (general, general_after) if general is not None and general_after is not None else None
     evaluation = work.compare(before, work.join(after), pair) if numbers else None
-    return _explain(run, prepared, evaluation, fitted, time.perf_counter() - began, reporter)
+    took = footprint(prepared, fitted, run.model_folder, memory)
+    return _explain(run, prepared, evaluation, fitted, took, time.perf_counter() - began, reporter)
 
 
 def _train(
@@ -139,17 +145,18 @@ def _train(
     if how == "padded" and model.causal and prepared.machine.device == "cpu" and prepared.train != "head":
         reporter.note(f"the slower, padded passes are taken: {why}")
     batches = work.batches(model, numbers)
-    fitted = Fit(
-        recipe=prepared.recipe,
-        plan=prepared.plan,
-        model=model,
-        objective=work.objective,
-        batches=batches,
-        validate=(lambda: work.validation_loss(model)) if prepared.sides["validation"] else None,
-        folder=folder,
-        reporter=reporter,
-        forgotten=forgotten,
-    ).run()
+    with bottom_kept(prepared, model, reporter):
+        fitted = Fit(
+            recipe=prepared.recipe,
+            plan=prepared.plan,
+            model=model,
+            objective=work.objective,
+            batches=batches,
+            validate=(lambda: work.validation_loss(model)) if prepared.sides["validation"] else None,
+            folder=folder,
+            reporter=reporter,
+            forgotten=forgotten,
+        ).run()
     work.settle(model)
     rows = prepared.rows_at(numbers)
     return fitted, {rows[number].record_id for number in batches.seen() if number < len(rows)}
@@ -203,7 +210,13 @@ def _write_samples(run: Run, work: Work, model: AdaptedModel, before: list[str])
 
 
 def _explain(
-    run: Run, prepared: Prepared, evaluation: Evaluation | None, fitted: Fitted, seconds: float, reporter: Reporter
+    run: Run,
+    prepared: Prepared,
+    evaluation: Evaluation | None,
+    fitted: Fitted,
+    took: dict[str, Any],
+    seconds: float,
+    reporter: Reporter,
 ) -> Run:
     about = {"steps": fitted.steps, "best_step": fitted.best_step, "ended": fitted.ended, "seconds": round(seconds, 1)}
     peak = peak_memory(prepared.machine.device)
@@ -212,7 +225,7 @@ def _explain(
         if evaluation
         else {"schema": 1, "rows": 0, "helped": None, "sentence": "No rows were held out: nothing is proven."}
     )
-    write_json(run.folder / "evaluation.json", {**result, "training": {**about, "peak_bytes": peak}})
+    write_json(run.folder / "evaluation.json", {**result, "training": {**about, "peak_bytes": peak, **took}})
     from affinage.reports.card import write_card  # plots are heavy to import
     from affinage.reports.html import write_report
 
@@ -239,6 +252,8 @@ def summary_lines(run: Run, seconds: float, peak: int, stream: RowStream | None)
         rows.append(("tokens", stream.told()))
     return [
         *rows,
+        ("trained", took_words(evaluation["training"])),
+        *([("saves", saved)] if (saved := savings(evaluation["training"])) else []),
         ("took", f"{duration(seconds)}, at most {peak / 2**30:.1f} GiB"),
         ("run", f"{run.folder} (report: {run.folder / 'report.html'})"),
     ]

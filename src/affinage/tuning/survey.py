@@ -128,7 +128,7 @@ def _render(material: Material) -> None:
 
 
 def _render_others(material: Material, renderer: Renderer) -> None:
-    """Kinds that no objective learns from as they are: a prompt with its best answer, or a passage, for the lengths."""
+    """Kinds that are not one row each: a prompt with its best answer, or a passage, for the lengths."""
     for record in material.records:
         try:
             row = _stand_in(record, renderer)

@@ -83,9 +83,10 @@ class Work(Protocol):
 def make_work(prepared: Prepared, reporter: Reporter) -> Work:
     """The work of the prepared run's objective."""
     if OBJECTIVE_TABLE[prepared.objective].compares:
-        from affinage.tuning.preference import make_preference_work
+        from affinage.tuning.preference import DPOWork
+        from affinage.tuning.rewarding import RewardWork
 
-        return make_preference_work(prepared, reporter)
+        return DPOWork(prepared, reporter) if prepared.objective == "dpo" else RewardWork(prepared, reporter)
     if prepared.language:
         from affinage.tuning.language import LanguageWork
 

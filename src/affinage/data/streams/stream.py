@@ -26,7 +26,7 @@ from affinage.data.streams.packs import Pack, make_pack
 from affinage.data.streams.seen import SeenIds
 from affinage.data.streams.spool import keep
 from affinage.data.streams.token_cache import TokenCache
-from affinage.store import cache_key
+from affinage.store.arrays import cache_key
 
 if TYPE_CHECKING:
     from affinage.data.rendering.renderer import Renderer

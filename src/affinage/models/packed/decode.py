@@ -1,10 +1,6 @@
 """One token at a time through a Llama-family network: weights laid out once, keys and values in buffers that grow.
 
-All rows write into the same column of the buffers: a shorter prompt begins further right, and what stands left of it is
-masked.
-
-Shapes: B rows, T columns that are filled, K key and value heads, G query heads of each, D width of a head, H width,
-V vocabulary, N prompt tokens that are read together. Buffers have room for more rows and columns than are filled.
+Shapes: B rows, K key heads, H width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -20,14 +16,14 @@ from torch import Tensor
 from affinage.data.batches import Row, collate
 from affinage.device import free_memory
 from affinage.models.logprobs import OutputHead
-from affinage.models.packed.block import forward, normalise
-from affinage.models.packed.fixed import Fixed, FixedBlock, paired
+from affinage.models.packed.block import forward
+from affinage.models.packed.buffers import Buffers
+from affinage.models.packed.fixed import Fixed, FixedBlock
 from affinage.models.packed.layout import Layout
 from affinage.models.packed.stack import Stack
 from affinage.models.packed.weights import CannotPack, read_matrix
 
 READ_TOKENS = 2048  # prompt tokens read at a time: what lies between two layers stays small
-GROWTH = 64  # columns that the buffers grow by at least
 _SHARE = 0.5  # of the free memory, that a second layout of the weights may take
 
 
@@ -66,7 +62,7 @@ class Decoder:
         """(B, H), normalised, -> (B, V) in float32."""
         return self._head.logits(hidden_BH) if self._fixed_head is None else self._fixed_head(hidden_BH)
 
-    def read(self, rows: Sequence[np.ndarray], buffers: _Buffers, places: list[int]) -> Tensor:
+    def read(self, rows: Sequence[np.ndarray], buffers: Buffers, places: list[int]) -> Tensor:
         """The prompts `rows` without padding: hidden states (B, H) of their last tokens; keys and values to `places`."""
         batch = collate([Row(tokens, np.zeros(len(tokens), np.float32)) for tokens in rows], 0)
         layout = Layout.of(batch)
@@ -77,91 +73,20 @@ class Decoder:
             stream, seen = forward(stream, block, layout.runs, angles, keep=True, wanted=wanted)
             assert seen is not None
             buffers.fill(number, places, layout, seen.key, seen.value)
-        return normalise(stream, self.stack.epsilon)[0].mul_(self.stack.norm)
+        return _normal(stream, self.stack.epsilon).mul_(self.stack.norm)
 
-    def step(self, tokens_B: Tensor, turns_BK: Tensor, buffers: _Buffers) -> Tensor:
+    def step(self, tokens_B: Tensor, turns_BK: Tensor, buffers: Buffers) -> Tensor:
         """Append one token to each row: hidden states (B, H) after it."""
         stream = self.embed(tokens_B)
-        column = buffers.open_column()
+        buffers.open_column()
         for number, block in enumerate(self.blocks):
-            keys, values = buffers.of(number)
-            heads = block.heads(normalise(stream, block.epsilon)[0]).view(len(turns_BK), -1, block.head_width)
+            heads = block.heads(_normal(stream, block.epsilon)).view(len(turns_BK), -1, block.head_width)
             pairs = torch.view_as_complex(heads.unflatten(-1, (-1, 2)))
-            pairs[:, :-1].mul_(turns_BK[:, None])
-            keys[:, :, column] = heads[:, -2]
-            values[:, column] = heads[:, -1]
-            scores = torch.bmm(heads[:, :-2], keys[:, :, : column + 1])
-            if buffers.mask is not None:
-                scores[:, :, : buffers.mask.shape[2]].add_(buffers.mask)
-            attended = torch.bmm(scores.softmax(-1), values[:, : column + 1])
-            stream.add_(block.out(attended.view(len(stream), -1)))
-            gate, up = block.gate_up(normalise(stream, block.epsilon)[0]).chunk(2, dim=1)
+            pairs[:, :-1].mul_(turns_BK[:, None])  # all but the values
+            stream.add_(block.out(buffers.attend(number, heads).view(len(stream), -1)))
+            gate, up = block.gate_up(_normal(stream, block.epsilon)).chunk(2, dim=1)
             stream.add_(block.down(F.silu(gate).mul_(up)))
-        return normalise(stream, self.stack.epsilon)[0].mul_(self.stack.norm)
-
-
-class _Buffers:
-    """Keys (B x K, D, columns) and values (B x K, columns, D) of each block.
-
-    Args:
-        blocks: how many blocks.
-        lengths: tokens of each row's prompt.
-        heads: key heads.
-        width: of a head.
-    """
-
-    def __init__(self, blocks: int, lengths: Sequence[int], heads: int, width: int) -> None:
-        self._heads, self._rows, self._filled = heads, len(lengths) * heads, max(lengths)
-        columns = self._filled + GROWTH
-        self._keys = [torch.zeros(self._rows, width, columns) for _ in range(blocks)]
-        self._values = [torch.zeros(self._rows, columns, width) for _ in range(blocks)]
-        before_B = self._filled - torch.tensor(lengths)
-        hidden_BT = torch.arange(int(before_B.max())) < before_B[:, None]
-        mask = torch.zeros(hidden_BT.shape).masked_fill_(hidden_BT, -torch.inf)
-        self.mask = mask.repeat_interleave(heads, 0)[:, None] if hidden_BT.numel() else None
-
-    def of(self, block: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of the rows that are left."""
-        return self._keys[block][: self._rows], self._values[block][: self._rows]
-
-    def fill(self, block: int, places: list[int], layout: Layout, key_NKD: Tensor, value_NKD: Tensor) -> None:
-        """Take the prompts' keys and values, row behind row, to the rows `places`."""
-        keys, values = (part[block].unflatten(0, (-1, self._heads)) for part in (self._keys, self._values))
-        done = 0
-        for run in layout.runs:
-            own, columns = places[done : done + run.count], slice(self._filled - run.length, self._filled)
-            key, value = (part[run.start : run.end].unflatten(0, (run.count, -1)) for part in (key_NKD, value_NKD))
-            keys[own, :, :, columns] = paired(key).permute(0, 2, 3, 1)
-            values[own, :, columns] = value.transpose(1, 2)
-            done += run.count
-
-    def open_column(self) -> int:
-        """The next column, with room made for it."""
-        column, columns = self._filled, self._values[0].shape[1]
-        self._filled += 1
-        if column == columns:
-            more = max(GROWTH, columns // 2)
-            self._keys = [F.pad(part[: self._rows], (0, more)) for part in self._keys]
-            self._values = [F.pad(part[: self._rows], (0, 0, 0, more)) for part in self._values]
-        return column
-
-    def select(self, rows: Sequence[int]) -> None:
-        """Keep these rows, in this order. Rows that only close gaps are moved; otherwise all are copied."""
-        moved = {place: row for place, row in enumerate(rows) if place != row}
-        count = len(rows) * self._heads
-        if count <= self._rows and all(row >= len(rows) for row in moved.values()):
-            for part in (*self._keys, *self._values, *([] if self.mask is None else [self.mask])):
-                by_row = part.unflatten(0, (-1, self._heads))
-                by_row[list(moved)] = by_row[list(moved.values())]
-        else:
-            index = torch.tensor(list(rows))
-            self._keys, self._values = ([self._taken(part, index) for part in parts] for parts in (self._keys, self._values))
-            self.mask = None if self.mask is None else self._taken(self.mask, index)
-        self._rows = count
-        self.mask = None if self.mask is None else self.mask[:count]
-
-    def _taken(self, part: Tensor, index: Tensor) -> Tensor:
-        return part.unflatten(0, (-1, self._heads)).index_select(0, index).flatten(0, 1)
+        return _normal(stream, self.stack.epsilon).mul_(self.stack.norm)
 
 
 class DecodedRows:
@@ -178,7 +103,7 @@ class DecodedRows:
         lengths = [len(prompt) for prompt in prompts]
         self._next_B = torch.tensor(lengths)
         first = decoder.blocks[0]
-        self._buffers = _Buffers(len(decoder.blocks), lengths, first.key_heads, first.head_width)
+        self._buffers = Buffers(len(decoder.blocks), lengths, first.key_heads, first.head_width)
 
     @torch.no_grad()
     def prefill(self) -> Tensor:
@@ -211,6 +136,12 @@ class DecodedRows:
             reading.append(place)
             tokens += len(self._prompts[place])
         yield reading
+
+
+def _normal(stream_BH: Tensor, epsilon: float) -> Tensor:
+    """x / rms(x), in few calls: with few rows each costs more than what it computes."""
+    lengths_B1 = torch.linalg.vector_norm(stream_BH, dim=1, keepdim=True)
+    return stream_BH * lengths_B1.square_().mul_(1 / stream_BH.shape[1]).add_(epsilon).rsqrt_()
 
 
 def _fixed(head: OutputHead) -> Fixed | None:

@@ -50,7 +50,7 @@ class Fixed:
 @dataclass(frozen=True, slots=True)
 class FixedBlock:
     """One transformer block. `heads` gives for each key head its G queries, its key and its value, (K x (G + 2) x D);
-    in queries and keys the two numbers that turn together stand side by side (`paired`)."""
+    in queries and keys the two numbers that turn together stand side by side (`paired`). `out` takes K x D x G."""
 
     heads: Fixed
     out: Fixed
@@ -74,7 +74,7 @@ class FixedBlock:
         order = _by_key_head(queries, key_heads, width)
         return cls(
             heads=Fixed.of(weight[order], None if bias is None else bias[order]),
-            out=Fixed.of(block.out.whole(), block.out.bias),
+            out=Fixed.of(_grouped_last(block.out.whole(), key_heads, width), block.out.bias),
             gate_up=Fixed.of(*_joined((block.gate, block.up), block.middle_norm)),
             down=Fixed.of(block.down.whole(), block.down.bias),
             epsilon=block.epsilon,
@@ -95,6 +95,11 @@ def _joined(matrices: Sequence[Matrix], norm_H: Tensor) -> tuple[Tensor, Tensor 
         return weight, None
     none = [weight.new_zeros(len(matrix.weight)) for matrix in matrices]
     return weight, torch.cat([zero if matrix.bias is None else matrix.bias for zero, matrix in zip(none, matrices, strict=True)])
+
+
+def _grouped_last(weight_MH: Tensor, key_heads: int, width: int) -> Tensor:
+    """Columns that take K x G x D to columns that take K x D x G."""
+    return weight_MH.unflatten(1, (key_heads, -1, width)).transpose(2, 3).flatten(1)
 
 
 def _by_key_head(queries: int, key_heads: int, width: int) -> Tensor:

@@ -43,6 +43,8 @@ class Layout:
         positions_N: each token's place in its own text (a row that continues another counts on from there).
         runs: the rows as attention sees them; rows of equal length that stand together are one.
         starts_B: where each row begins.
+        bounds: first token and end of each row.
+        parents: the row that each row continues, -1 for none.
         shape: (B, T) of the padded batch.
         flat_N: the tokens' places in the padded batch, flattened.
     """
@@ -51,6 +53,8 @@ class Layout:
     positions_N: Tensor
     runs: tuple[Run, ...]
     starts_B: Tensor
+    bounds: tuple[tuple[int, int], ...]
+    parents: tuple[int, ...]
     shape: tuple[int, int]
     flat_N: Tensor
 
@@ -70,6 +74,8 @@ class Layout:
             positions_N=columns_N + offsets_B.repeat_interleave(lengths_B),
             runs=_runs(lengths, starts, before),
             starts_B=starts_B,
+            bounds=tuple((start, start + length) for start, length in zip(starts, lengths, strict=True)),
+            parents=tuple(continues),
             shape=(batch.mask_BT.shape[0], batch.mask_BT.shape[1]),
             flat_N=flat_N,
         )

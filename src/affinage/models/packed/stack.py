@@ -6,7 +6,7 @@ Shapes: N real tokens, H width, M tokens whose hidden states are asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,7 +29,6 @@ class Stack:
     rotary: Any
     window: int | None
     first: int = 0
-    seen: list[Seen | None] = field(default_factory=list)
 
     @classmethod
     def of(cls, network: Any, first: int = 0) -> Stack:
@@ -42,6 +41,10 @@ class Stack:
         body = network.model
         blocks = tuple(read_block(layer) for layer in body.layers[first:])
         return cls(blocks, *read_norm(body.norm), body.rotary_emb, window(network), first)
+
+    def above(self, depth: int) -> Stack:
+        """The same network from block `depth` on."""
+        return replace(self, blocks=self.blocks[depth - self.first :], first=depth)
 
     @property
     def trained(self) -> list[Tensor]:

@@ -94,7 +94,20 @@ class ArrayCache:
 
     def rows(self, space: str) -> RowShelf:
         """The rows kept under the key `space`, each by an id of its own."""
-        return RowShelf(self, self.folder / _checked(space))
+        return RowShelf(self, _checked(space))
+
+    def files(self, space: str) -> Iterator[tuple[Array, list[str]]]:
+        """The arrays kept together under the key `space`, each with its ids."""
+        folder = self.folder / _checked(space)
+        for path in sorted(folder.glob("*" + _ENDING)) if folder.is_dir() else []:
+            if (found := self._read(path)) is not None:
+                yield found
+
+    def add(self, space: str, key: str, array: Array, ids: list[str]) -> tuple[Array, list[str]] | None:
+        """Keep one more array with its ids under `space`: as it lies on disk now, or None where the disk refused."""
+        path = self.folder / _checked(space) / (_checked(key) + _ENDING)
+        self._write(path, array, ids)
+        return self._read(path)
 
     def _path(self, key: str) -> Path:
         return self.folder / (_checked(key) + _ENDING)
@@ -148,7 +161,7 @@ class RowShelf:
     """Vectors of one length by row id. Each `put` adds one file; `find` maps them all."""
 
     cache: ArrayCache
-    folder: Path
+    space: str
     _places: dict[str, tuple[Array, int]] | None = field(default=None)
 
     def find(self, ids: Sequence[str]) -> dict[str, Array]:
@@ -168,14 +181,12 @@ class RowShelf:
         if len(ids) != len(rows):
             raise ValueError(f"{len(ids)} ids for {len(rows)} rows")
         if ids:
-            self.cache._write(self.folder / (cache_key(list(ids)) + _ENDING), rows, list(ids))
+            self.cache.add(self.space, cache_key(list(ids)), rows, list(ids))
 
     def _open(self) -> dict[str, tuple[Array, int]]:
         places: dict[str, tuple[Array, int]] = {}
-        for path in sorted(self.folder.glob("*" + _ENDING)) if self.folder.is_dir() else []:
-            found = self.cache._read(path)
-            if found is not None:
-                places.update((row, (found[0], number)) for number, row in enumerate(found[1]))
+        for array, ids in self.cache.files(self.space):
+            places.update((row, (array, number)) for number, row in enumerate(ids))
         return places
 
 

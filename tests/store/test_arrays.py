@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affinage.store import ArrayCache, cache_folder, cache_key
+from affinage.store.arrays import ArrayCache, cache_folder, cache_key
 
 KEY = cache_key("weights", 3, "mean")
 

@@ -1,4 +1,4 @@
-"""How much of the disk the caches of large data may take."""
+"""How much of the disk the large caches may take."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from pathlib import Path
 
-from affinage.store import LIMIT
+from affinage.store.arrays import LIMIT
 
 
 def room(folder: Path) -> int:
