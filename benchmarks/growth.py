@@ -16,17 +16,22 @@ from work import LEARNING_RATE, MICRO_TOKENS, PAD, SPECIAL
 NAME = "growth"
 SYSTEMS = (AFFINAGE, HF_PACKED)
 _LEARNED = 0.6  # of a row
-_PANELS = {  # shape, rows of a step, tokens of a row
-    "rows of 256 tokens in a step": [("M", 2, 256), ("M", 4, 256), ("M", 8, 256), ("M", 16, 256)],
-    "tokens of a row, 2,048 in a step": [("M", 32, 64), ("M", 8, 256), ("M", 4, 512), ("M", 2, 1024)],
-    "million weights, 1,024 tokens in a step": [(shape, 4, 256) for shape in SHAPES],
+_PLACES = {  # shape, rows of a step, tokens of a row
+    "rows": [("M", 2, 256), ("M", 4, 256), ("M", 8, 256), ("M", 16, 256)],
+    "length": [("M", 32, 64), ("M", 8, 256), ("M", 4, 512), ("M", 2, 1024)],
+    "size": [(shape, 4, 256) for shape in SHAPES],
+}
+_AXES = {
+    "rows": "rows of 256 tokens in a step",
+    "length": "tokens of a row, 2,048 in a step",
+    "size": "million weights, 1,024 tokens in a step",
 }
 
 
 def write_work(path: Path, model: Callable[[str], Path], threads: int, *, quick: bool) -> dict[str, Any]:
     """Each point is a small work of two steps: one of a single row, to warm up, and the one that is timed."""
     rng, points = random.Random(NAME), []
-    for panel, places in _PANELS.items():
+    for panel, places in _PLACES.items():
         for shape, rows, length in places[:2] if quick else places:
             points.append(_point(panel, shape, rows, length // 8 if quick else length, model(shape), threads, rng))
     work = {"points": points}
@@ -48,7 +53,9 @@ def summarise(work: dict[str, Any], runs: dict[str, list[dict[str, Any]]]) -> di
     for number, point in enumerate(work["points"]):
         rate = max(run["limits"]["torch"] for own in runs.values() for run in own)
         seconds = {name: min(run["points"][number] for run in own) for name, own in runs.items()}
-        found.setdefault(point["panel"], []).append({"at": point["at"], "seconds": seconds, "limit": point["operations"] / rate})
+        found.setdefault(point["panel"], []).append(
+            {"at": point["at"], "seconds": seconds, "limit": point["operations"] / rate}
+        )
     return {"panels": found}
 
 
@@ -56,7 +63,7 @@ def table(summary: dict[str, Any]) -> str:
     """Markdown."""
     lines = ["## growth", "", "Seconds of one step of LoRA on every linear layer, one repetition.", ""]
     for panel, points in summary["panels"].items():
-        lines += [f"| {panel} | {' | '.join(SAYS[name] for name in SYSTEMS)} | products at torch's rate |"]
+        lines += [f"| {_AXES[panel]} | {' | '.join(SAYS[name] for name in SYSTEMS)} | products at torch's rate |"]
         lines += ["| ---: | ---: | ---: | ---: |"]
         for point in points:
             cells = [f"{point['seconds'][name]:.2f}" for name in SYSTEMS]
@@ -79,7 +86,7 @@ def plot(summary: dict[str, Any], path: Path) -> None:
         for name, colour in zip(SYSTEMS, ("#1b6ca8", "#c8553d"), strict=True):
             axis.plot(at, [point["seconds"][name] for point in points], "o-", color=colour, label=SAYS[name])
         axis.plot(at, [point["limit"] for point in points], "--", color="#777777", label="products at torch's rate")
-        axis.set(xscale="log", yscale="log", xlabel=panel, xticks=at)
+        axis.set(xscale="log", yscale="log", xlabel=_AXES[panel], xticks=at)
         axis.set_xticks([], minor=True)
         axis.set_xticklabels([f"{one:,g}" for one in at])
         axis.grid(alpha=0.3)
@@ -96,7 +103,7 @@ def _point(
     shape = SHAPES[name]
     learned = round(_LEARNED * length)
     drawn = [[rng.randrange(SPECIAL, shape.vocabulary) for _ in range(length)] for _ in range(1 + rows)]
-    at = {"rows": rows, "toke": length, "mill": round(weights(shape) / 1e6, 1)}[panel[:4]]
+    at = {"rows": rows, "length": length, "size": round(weights(shape) / 1e6, 1)}[panel]
     return {
         "panel": panel, "at": at, "kind": "sft", "train": "lora", "rank": RANK, "model": str(model), "threads": threads,
         "learning_rate": LEARNING_RATE["lora"], "pad_id": PAD, "micro_tokens": MICRO_TOKENS,

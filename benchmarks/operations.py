@@ -133,4 +133,7 @@ def _backward(shape: Shape, piece: Piece, *, last: bool, weights: bool, enters: 
 def _adapters(shape: Shape, piece: Piece, rank: int, *, last: bool) -> float:
     """Two thin products beside each matrix."""
     products = _products(shape, piece, last=last)
-    return sum(value * rank * (1 / a + 1 / b) for value, (a, b) in zip(products.values(), _matrices(shape).values(), strict=True))
+    return sum(
+        value * rank * (1 / a + 1 / b)
+        for value, (a, b) in zip(products.values(), _matrices(shape).values(), strict=True)
+    )

@@ -69,7 +69,9 @@ def dpo(model: AdaptedModel, base: Base, work: Work, clock: Clock) -> None:
     _mark(model, work)
     groups = _groups(work)
     clock.begin()
-    found = reference_logprobs(model, groups, budget=2 * work["micro_tokens"], pad_id=work["pad_id"], cache=ArrayCache())
+    found = reference_logprobs(
+        model, groups, budget=2 * work["micro_tokens"], pad_id=work["pad_id"], cache=ArrayCache()
+    )
     known = [
         Group(group.rows, {**group.values, REFERENCE: values.tolist()})
         for group, values in zip(groups, found.values, strict=True)

@@ -1,5 +1,5 @@
-"""The jobs in Hugging Face's Trainer (with peft), TRL's SFTTrainer and transformers' `generate`, with the settings that
-are best on a CPU: float32, no gradient checkpointing, SDPA attention, fused AdamW, no evaluation, no saving.
+"""The jobs in Hugging Face's Trainer (with peft) and transformers' `generate`, with the settings that are best on a CPU:
+float32, no gradient checkpointing, SDPA attention, fused AdamW, no evaluation, no saving.
 """
 
 from __future__ import annotations
@@ -41,8 +41,6 @@ def run(system: str, work: Work, clock: Clock) -> None:
         _generate(model, work, clock)
     elif work["kind"] == "classify":
         _classify(model, work, clock)
-    elif system == "trl":
-        _trl(trainable(model, work), work, clock)
     else:
         _hugging_face(trainable(model, work), work, system, clock)
 
@@ -126,7 +124,8 @@ def trainable(model: Any, work: Work) -> Any:
     return model
 
 
-def _features(work: Work) -> list[dict[str, Any]]:
+def features(work: Work) -> list[dict[str, Any]]:
+    """Token ids, and labels where something is learned."""
     found = []
     for row in work["rows"]:
         tokens, prompt = row["tokens"], len(row["tokens"]) - row["learned"]
@@ -134,35 +133,23 @@ def _features(work: Work) -> list[dict[str, Any]]:
     return found
 
 
-def _padded(features: list[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
+def _padded(rows: list[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
     """Token ids and mask, padded to the longest row of the batch."""
-    tokens = [torch.tensor(feature["input_ids"]) for feature in features]
+    tokens = [torch.tensor(row["input_ids"]) for row in rows]
     pad = nn.utils.rnn.pad_sequence
     mask = pad([torch.ones_like(row) for row in tokens], batch_first=True)
     return {"input_ids": pad(tokens, batch_first=True, padding_value=pad_id), "attention_mask": mask}
 
 
 def _hugging_face(model: Any, work: Work, system: str, clock: Clock) -> None:
-    def pad(features: list[dict[str, Any]]) -> dict[str, Tensor]:
-        labels = [torch.tensor(feature["labels"]) for feature in features]
+    def pad(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        labels = [torch.tensor(row["labels"]) for row in rows]
         labels_BT = nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=IGNORED)
-        return {**_padded(features, work["pad_id"]), "labels": labels_BT}
+        return {**_padded(rows, work["pad_id"]), "labels": labels_BT}
 
     same_steps(Trainer, work)(
-        model=model, args=TrainingArguments(**settings(work)), train_dataset=_features(work),
+        model=model, args=TrainingArguments(**settings(work)), train_dataset=features(work),
         data_collator=DataCollatorWithFlattening() if system == "hf-packed" else pad, callbacks=[Timed(clock)],
-    ).train()  # fmt: skip
-
-
-def _trl(model: Any, work: Work, clock: Clock) -> None:
-    from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
-
-    unprepared = {"skip_prepare_dataset": True}
-    same_steps(SFTTrainer, work)(
-        model=model, args=SFTConfig(**settings(work, padding_free=True, max_length=None, dataset_kwargs=unprepared)),
-        train_dataset=Dataset.from_list(_features(work)), callbacks=[Timed(clock)],
-        processing_class=AutoTokenizer.from_pretrained(work["model"]),
     ).train()  # fmt: skip
 
 
@@ -188,8 +175,8 @@ class _FrozenClassifier(nn.Module):
 def _classify(model: Any, work: Work, clock: Clock) -> None:
     """Another head costs as much as the first: each pass goes through the network again."""
 
-    def pad(features: list[dict[str, Any]]) -> dict[str, Tensor]:
-        return {**_padded(features, work["pad_id"]), "labels": torch.tensor([one["label"] for one in features])}
+    def pad(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        return {**_padded(rows, work["pad_id"]), "labels": torch.tensor([row["label"] for row in rows])}
 
     pairs = zip(work["rows"], work["targets"][0], strict=True)
     rows = [{"input_ids": row["tokens"], "label": target} for row, target in pairs]

@@ -1,4 +1,4 @@
-"""From raw repetitions to medians of ratios, agreement of losses, and goals met or not met."""
+"""From raw repetitions to medians of ratios, shares of the limit, agreement of losses, and goals met or not met."""
 
 from __future__ import annotations
 
@@ -6,91 +6,133 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from jobs import Job
+from jobs import AFFINAGE, SAYS, Job
 
 SAME_LOSS = 1e-4
 FIRST_STEPS = 5
-GOALS = {"full": 2.0, "lora": 2.0, "head": 3.0}  # times the fastest setting of Hugging Face's Trainer
-SAYS = {
-    "affinage": "affinage",
-    "hf": "HF Trainer, our batches, padded",
-    "hf-packed": "HF Trainer, our batches, padding-free",
-    "hf-own": "HF Trainer, own batches by length",
-    "trl": "TRL SFTTrainer, our batches, padding-free",
-}
-OWN_BATCHES = ("hf-own",)
+SHARE = 0.65  # of the rate of torch's own products
+MEMORY = 0.25  # of the leanest peer's, both above their imports
+LIBRARIES = {"torch": "torch's product", "onednn": "oneDNN's product"}
 
 Runs = dict[str, list[dict[str, Any]]]  # system -> its repetitions in order
+Spread = dict[str, float]
 
 
-def summarise(job: Job, runs: Runs) -> dict[str, Any]:
-    """Everything that the table shows of one job."""
-    ours, peers = runs["affinage"], {name: runs[name] for name in job.systems if name != "affinage"}
-    return {
-        "figure": job.figure,
-        "systems": {name: _own_figures(repetitions) for name, repetitions in runs.items()},
-        "ratios": {name: _spread(_ratios(ours, theirs, "speed")) for name, theirs in peers.items()},
-        "losses": {name: _losses(ours[0], theirs[0]) for name, theirs in peers.items() if name not in OWN_BATCHES},
-        "goals": _goals(job, ours, peers),
-    }
-
-
-def _own_figures(repetitions: list[dict[str, Any]]) -> dict[str, Any]:
-    keys = ("speed", "seconds_to_first_step", "seconds_training", "peak_bytes")
-    return {key: _spread([one[key] for one in repetitions]) for key in keys}
-
-
-def _ratios(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], key: str) -> list[float]:
-    """Ours over theirs, repetition by repetition: what disturbs one disturbs the other that ran beside it."""
-    return [a[key] / b[key] for a, b in zip(ours, theirs, strict=True)]
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
+def spread(values: Sequence[float]) -> Spread:
+    """Median, lowest and highest."""
     return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
-def _losses(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    """Largest difference of the losses, step by step; relative, as float32 counts."""
+def summarise(job: Job, measures: list[dict[str, Any]], runs: Runs) -> dict[str, Any]:
+    """Everything that the tables show of one job."""
+    ours, peers = runs[AFFINAGE], {name: own for name, own in runs.items() if name != AFFINAGE}
+    found = {
+        "measures": {one["name"]: _measured(one, runs) for one in measures},
+        "systems": {name: _own(repetitions) for name, repetitions in runs.items()},
+        "limits": {
+            library: spread([one["limits"][library] for own in runs.values() for one in own]) for library in LIBRARIES
+        },
+        "agreement": {name: _agreement(ours[0], theirs[0]) for name, theirs in peers.items()},
+    }
+    return {**found, "goals": _goals(job, found, runs)}
+
+
+def _measured(measure: dict[str, Any], runs: Runs) -> dict[str, Any]:
+    """Of each system: tokens a second, how much faster ours is, and shares of what the libraries' products reach."""
+    name, found = measure["name"], {}
+    for system, repetitions in runs.items():
+        seconds = [one["seconds"][name] for one in repetitions]
+        shares = {
+            library: spread([
+                measure["operations"] / one["seconds"][name] / one["limits"][library] for one in repetitions
+            ])
+            for library in LIBRARIES
+            if measure["operations"] and all(one["limits"][library] for one in repetitions)
+        }  # fmt: skip
+        found[system] = {"speed": spread([measure["tokens"] / one for one in seconds]), "shares": shares}
+        if system != AFFINAGE:  # repetition by repetition: what disturbs one disturbs the other that ran beside it
+            ours = [one["seconds"][name] for one in runs[AFFINAGE]]
+            found[system]["ratio"] = spread([their / own for own, their in zip(ours, seconds, strict=True)])
+    return found
+
+
+def _own(repetitions: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "seconds_to_first_step": spread([one["seconds_to_first_step"] for one in repetitions]),
+        "peak_bytes": spread([one["peak_bytes"] for one in repetitions]),
+        "above_bytes": spread([one["peak_bytes"] - one["imported_bytes"] for one in repetitions]),
+        "losses": repetitions[0]["losses"],
+    }
+
+
+def _agreement(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """Largest difference of the losses, step by step, relative as float32 counts; or how many texts are the same."""
+    if not ours["losses"]:
+        same = sum(own == their for own, their in zip(ours["tokens"], theirs["tokens"], strict=True))
+        return {"same": same, "of": len(ours["tokens"])}
     apart = [abs(a - b) / max(1.0, abs(b)) for a, b in zip(ours["losses"], theirs["losses"], strict=True)]
     return {"first": max(apart[:FIRST_STEPS]), "all": max(apart), "agree": max(apart[:FIRST_STEPS]) <= SAME_LOSS}
 
 
-def _goals(job: Job, ours: list[dict[str, Any]], peers: Runs) -> list[dict[str, Any]]:
-    """Speed against the fastest setting of HF Trainer; start and memory against the best peer of all."""
-    found = []
-    hugging_face = {name: theirs for name, theirs in peers.items() if name.startswith("hf")}
-    for says, key, sign, wanted, among in (
-        (f"at least {GOALS[job.train]:g} x HF Trainer's best {job.figure}", "speed", 1, GOALS[job.train], hugging_face),
-        ("first step no later than any peer's", "seconds_to_first_step", -1, 1.0, peers),
-        ("peak memory no more than any peer's", "peak_bytes", -1, 1.0, peers),
-    ):
-        best = max(among, key=lambda name: sign * statistics.median(one[key] for one in among[name]))
-        ratio = _spread(_ratios(ours, among[best], key))
-        met = sign * (ratio["median"] - wanted) >= 0
-        found.append({"goal": says, "against": best, "ratio": ratio, "met": met})
-    return found
+def _goals(job: Job, found: dict[str, Any], runs: Runs) -> list[dict[str, Any]]:
+    goals = []
+    for goal in job.goals:
+        ratio = found["measures"][goal.measure][goal.against]["ratio"]
+        said = f"{goal.measure}: at least {goal.wanted:g} x {SAYS[goal.against]}"
+        goals.append({"goal": said, "met": ratio["median"] >= goal.wanted, "measured": _times(ratio)})
+    for name, systems in found["measures"].items():
+        shares = systems[AFFINAGE]["shares"]
+        if shares:
+            met = shares["torch"]["median"] >= SHARE
+            told = ", ".join(f"{_percent(share)} of {LIBRARIES[library]}" for library, share in shares.items())
+            goals.append({"goal": f"{name}: at least {SHARE:.0%} of the limit", "met": met, "measured": told})
+    above = {system: own["above_bytes"]["median"] for system, own in found["systems"].items()}
+    leanest = min((system for system in runs if system != AFFINAGE), key=lambda system: above[system])
+    ratios = {system: above[AFFINAGE] / above[system] for system in runs if system != AFFINAGE}
+    told = ", ".join(f"{ratio:.2f} of {SAYS[system]}" for system, ratio in ratios.items())
+    said = f"memory above the imports at most {MEMORY:g} of any peer's"
+    goals.append({"goal": said, "met": ratios[leanest] <= MEMORY, "measured": told})
+    return goals
 
 
 def table(name: str, summary: dict[str, Any]) -> str:
-    """Markdown: the table and the goals of one job."""
-    apart = f"losses apart, first {FIRST_STEPS} steps / all"
-    heads = ("system", summary["figure"], "affinage is faster by", "first step", "peak memory", apart)
-    lines = [f"## {name}", "", _row(heads), _row(["---", *["---:"] * 5])]
-    lines += [_row(_cells(system, figures, summary)) for system, figures in summary["systems"].items()]
+    """Markdown: the tables and the goals of one job."""
+    heads = ("timed", "system", "tokens/s", "affinage is faster by", *(f"share of {one}" for one in LIBRARIES.values()))
+    lines = [f"## {name}", "", _row(heads), _row(["---", "---", *["---:"] * 4])]
+    for measure, systems in summary["measures"].items():
+        for system, one in systems.items():
+            speed, shares = one["speed"], one["shares"]
+            lines.append(_row([
+                measure, SAYS[system], f"{speed['median']:,.0f} ({speed['low']:,.0f} to {speed['high']:,.0f})",
+                _times(one["ratio"]) if "ratio" in one else "",
+                *(_percent(shares[library]) if library in shares else "" for library in LIBRARIES),
+            ]))  # fmt: skip
+    told = "same texts" if not summary["systems"][AFFINAGE]["losses"] else "losses"
+    apart = "as ours" if told == "same texts" else f"apart from ours, first {FIRST_STEPS} steps / all"
+    lines += ["", _row(("system", "first step", "peak memory", "above the imports", told, apart))]
+    lines.append(_row(["---", *["---:"] * 5]))
+    lines += [_row(_process(system, one, summary)) for system, one in summary["systems"].items()]
     return "\n".join([*lines, "", *[_goal_line(goal) for goal in summary["goals"]], ""])
 
 
-def _cells(system: str, figures: dict[str, Any], summary: dict[str, Any]) -> list[str]:
-    ratio, losses = summary["ratios"].get(system), summary["losses"].get(system)
-    speed = figures["speed"]
+def _process(system: str, own: dict[str, Any], summary: dict[str, Any]) -> list[str]:
+    losses, agreement = own["losses"], summary["agreement"].get(system)
+    same = agreement and ("same" in agreement)
     return [
         SAYS[system],
-        f"{speed['median']:,.0f} ({speed['low']:,.0f} to {speed['high']:,.0f})",
-        _times(ratio) if ratio else "",
-        f"{figures['seconds_to_first_step']['median']:.1f} s",
-        f"{figures['peak_bytes']['median'] / 2**20:,.0f} MiB",
-        f"{losses['first']:.1e} / {losses['all']:.1e}" if losses else "other batches" if ratio else "",
-    ]
+        f"{own['seconds_to_first_step']['median']:.1f} s",
+        f"{own['peak_bytes']['median'] / 2**20:,.0f} MiB",
+        f"{own['above_bytes']['median'] / 2**20:,.0f} MiB",
+        f"{losses[0]:.5f} to {losses[-1]:.5f}" if losses else "",
+        "" if not agreement else f"{agreement['same']} of {agreement['of']}" if same
+        else f"{agreement['first']:.1e} / {agreement['all']:.1e}",
+    ]  # fmt: skip
+
+
+def limits_line(limits: dict[str, Spread]) -> str:
+    """What the products reached beside this job."""
+    told = [f"{says} {limits[library]['median'] / 1e9:,.0f} GFLOP/s" for library, says in LIBRARIES.items()]
+    return f"Limit, 2048 x 768 x 768 in float32, median over all processes: {', '.join(told)}."
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -98,9 +140,12 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _goal_line(goal: dict[str, Any]) -> str:
-    said = "met" if goal["met"] else "not met"
-    return f"- {goal['goal']}: **{said}** ({_times(goal['ratio'])} of {SAYS[goal['against']]})"
+    return f"- {goal['goal']}: **{'met' if goal['met'] else 'not met'}** ({goal['measured']})"
 
 
-def _times(spread: dict[str, float]) -> str:
-    return f"{spread['median']:.2f} x ({spread['low']:.2f} to {spread['high']:.2f})"
+def _times(one: Spread) -> str:
+    return f"{one['median']:.2f} x ({one['low']:.2f} to {one['high']:.2f})"
+
+
+def _percent(one: Spread) -> str:
+    return f"{100 * one['median']:.0f} %"

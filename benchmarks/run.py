@@ -10,89 +10,154 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jobs import JOBS, Job, default_threads, write_work
-from report import summarise, table
+import growth
+import startup
+from jobs import JOBS, SAYS, SHAPES, Job, default_threads
+from report import limits_line, summarise, table
+from work import save_model, write_work
 
 HERE = Path(__file__).parent
-CLOCKS = {"wall": "wall-clock seconds", "cpu": "processor seconds (the machine did other work at the same time)"}
 PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate")
+NAMES = (*(job.name for job in JOBS), startup.NAME, growth.NAME)
 
 
 def main() -> None:
     """Measure, print the tables, keep the raw repetitions."""
-    asked = _arguments()
-    jobs = [job for job in JOBS if asked.only in (None, job.name)]
+    asked, began = _arguments(), time.time()
     with tempfile.TemporaryDirectory() as folder:
-        for job in jobs:
-            work = Path(folder, f"{job.name}.json")
-            write_work(
-                job, work, model=asked.model, steps=asked.steps, batch_tokens=asked.batch_tokens, threads=asked.threads
-            )
-            runs = _take_turns(job, work, asked)
-            found = {"summary": summarise(job, runs), "repetitions": runs}
-            print(table(job.name, found["summary"]))
-            if asked.out:
-                _keep(asked, job, found)
+        bench = Bench(asked, Path(folder))
+        for job in JOBS:
+            if asked.only in (None, job.name):
+                bench.job(job)
+        if asked.only in (None, startup.NAME):
+            bench.startup()
+        if asked.only in (None, growth.NAME):
+            bench.growth()
     if asked.out:
         (asked.out / "README.md").write_text(page(asked.out), encoding="utf-8")
         print(f"kept in {asked.out}")
+    print(f"took {(time.time() - began) / 60:.1f} minutes")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare affinage with its peers on the same jobs.")
-    parser.add_argument("--quick", action="store_true", help="one repetition of few steps, kept nowhere: does it run?")
-    parser.add_argument("--only", choices=[job.name for job in JOBS], help="one job")
-    parser.add_argument("--model", default="tiny", help="a causal model's folder (default: the bundled one)")
-    parser.add_argument("--steps", type=int, default=20, help="optimizer steps of the SFT jobs")
-    parser.add_argument("--batch-tokens", type=int, default=2048, help="padded tokens of one SFT step")
+    parser.add_argument(
+        "--quick", action="store_true", help="one repetition of few short rows, kept nowhere: does it run?"
+    )
+    parser.add_argument("--only", choices=NAMES, help="one job")
     parser.add_argument("--repetitions", type=int, default=3, help="times that every system takes its turn")
     parser.add_argument("--threads", type=int, default=default_threads(), help="CPU threads of every system")
-    parser.add_argument(
-        "--clock",
-        choices=("wall", "cpu"),
-        default="wall",
-        help="cpu: processor seconds, for a machine that others use too",
-    )
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder for the raw repetitions")
     asked = parser.parse_args()
     if asked.quick:
-        asked.steps, asked.repetitions, asked.out = 4, 1, None
+        asked.repetitions, asked.out = 1, None
     return asked
 
 
-def _take_turns(job: Job, work: Path, asked: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """Every system once a repetition; who goes first rotates."""
-    runs: dict[str, list[dict[str, Any]]] = {system: [] for system in job.systems}
-    for repetition in range(asked.repetitions):
-        turn = repetition % len(job.systems)
-        for system in (*job.systems[turn:], *job.systems[:turn]):
-            runs[system].append(_measure(system, work, asked))
-            one = runs[system][-1]
-            said = f"{repetition + 1}/{asked.repetitions}: {one['speed']:,.0f} {job.figure}"
-            print(f"{job.name} {system} {said}", file=sys.stderr, flush=True)
-    return runs
+class Bench:
+    """One run of the benchmarks.
 
-
-def _measure(system: str, work: Path, asked: argparse.Namespace) -> dict[str, Any]:
-    """One fresh process.
-
-    Raises:
-        SystemExit: the system failed; its own words are shown.
+    Args:
+        asked: the command line's options.
+        folder: takes models, works and results while it runs.
     """
-    result = work.with_suffix(".result.json")
-    result.unlink(missing_ok=True)
-    load = os.getloadavg()[0]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(asked.threads), "TOKENIZERS_PARALLELISM": "false"}
-    environment |= {"BENCHMARK_CLOCK": asked.clock, "BENCHMARK_STARTED": repr(time.time())}
-    command = [sys.executable, str(HERE / "worker.py"), system, str(work), str(result)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{system} failed:\n{done.stdout}{done.stderr}")
-    return {**json.loads(result.read_text(encoding="utf-8")), "load_before": load}
+
+    def __init__(self, asked: argparse.Namespace, folder: Path) -> None:
+        self.asked = asked
+        self.folder = folder
+
+    def job(self, job: Job) -> None:
+        """Every system once a repetition."""
+        path = self.folder / f"{job.name}.json"
+        work = write_work(job, path, model=self.model(job.shape), threads=self.asked.threads, quick=self.asked.quick)
+        runs = self.turns(job.name, job.systems, lambda system: self.worker(system, path))
+        summary = summarise(job, work["measures"], runs)
+        print(table(job.name, summary), limits_line(summary["limits"]), "", sep="\n", flush=True)
+        self.keep(job.name, {"measures": work["measures"], "steps": len(work["steps"]), "summary": summary}, runs)
+
+    def startup(self) -> None:
+        """The command line, and first steps."""
+        path = self.folder / "first-step.json"
+        job, SHAPES["bundled"] = startup.PEER_JOB, startup.BASE
+        write_work(job, path, model=startup.bundled(), threads=self.asked.threads, quick=self.asked.quick)
+
+        def peer(system: str) -> dict[str, Any]:
+            return self.worker(system, path)
+
+        runs = self.turns(
+            startup.NAME, startup.SYSTEMS, lambda system: startup.measure(system, self.asked.threads, peer)
+        )
+        summary = startup.summarise(runs)
+        print(startup.table(summary), flush=True)
+        self.keep(startup.NAME, {"summary": summary}, runs)
+
+    def growth(self) -> None:
+        """One repetition: the points are many."""
+        path = self.folder / "growth.json"
+        work = growth.write_work(path, self.model, self.asked.threads, quick=self.asked.quick)
+        runs = self.turns(growth.NAME, growth.SYSTEMS, lambda system: self.worker(system, path), repetitions=1)
+        summary = growth.summarise(work, runs)
+        print(growth.table(summary), flush=True)
+        growth.plot(summary, (self.asked.out or self.folder) / "growth.svg")
+        self.keep(growth.NAME, {"summary": summary}, runs)
+
+    def model(self, shape: str) -> Path:
+        """The folder of a shape's random weights, made once."""
+        folder = self.folder / "models" / shape
+        return folder if folder.exists() else save_model(SHAPES[shape], folder)
+
+    def turns(
+        self, name: str, systems: Sequence[str], measure: Callable[[str], Any], repetitions: int | None = None
+    ) -> dict[str, list[Any]]:
+        """What each system measured, by repetition; who goes first rotates."""
+        runs: dict[str, list[Any]] = {system: [] for system in systems}
+        count = repetitions or self.asked.repetitions
+        for repetition in range(count):
+            turn = repetition % len(systems)
+            for system in (*systems[turn:], *systems[:turn]):
+                began = time.time()
+                runs[system].append(measure(system))
+                took = f"{repetition + 1}/{count}, {time.time() - began:.0f} s"
+                print(f"{name} {SAYS.get(system, system)}: {took}", file=sys.stderr, flush=True)
+        return runs
+
+    def worker(self, system: str, work: Path) -> dict[str, Any]:
+        """One fresh process with caches of its own.
+
+        Raises:
+            SystemExit: the system failed; its own words are shown.
+        """
+        result, load = work.with_suffix(".result"), os.getloadavg()[0]
+        result.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.folder) as cache:
+            environment = {
+                **os.environ, "OMP_NUM_THREADS": str(self.asked.threads), "TOKENIZERS_PARALLELISM": "false",
+                "AFFINAGE_CACHE": cache, "HF_DATASETS_CACHE": cache, "BENCHMARK_STARTED": repr(time.time()),
+            }  # fmt: skip
+            command = [sys.executable, str(HERE / "worker.py"), system, str(work), str(result)]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{system} failed:\n{done.stdout}{done.stderr}")
+        return {**json.loads(result.read_text(encoding="utf-8")), "load_before": load}
+
+    def keep(self, name: str, found: dict[str, Any], runs: dict[str, list[Any]]) -> None:
+        """Raw repetitions beside what was made of them; texts are left out."""
+        if not self.asked.out:
+            return
+        self.asked.out.mkdir(parents=True, exist_ok=True)
+        settings = {"repetitions": len(next(iter(runs.values()))), "threads": self.asked.threads}
+        raw = {system: [_without_texts(one) for one in own] for system, own in runs.items()}
+        content = {"job": name, "settings": settings, "machine": _machine(), **found, "repetitions": raw}
+        (self.asked.out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _without_texts(one: Any) -> Any:
+    return {key: value for key, value in one.items() if key != "tokens"} if isinstance(one, dict) else one
 
 
 def _machine() -> dict[str, Any]:
@@ -110,36 +175,32 @@ def _cpu_lines() -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def _settings(asked: argparse.Namespace) -> dict[str, Any]:
-    return {key: getattr(asked, key) for key in ("model", "steps", "batch_tokens", "repetitions", "threads", "clock")}
-
-
-def _keep(asked: argparse.Namespace, job: Job, found: dict[str, Any]) -> None:
-    asked.out.mkdir(parents=True, exist_ok=True)
-    content = {"job": job.name, "data": job.data, "settings": _settings(asked), "machine": _machine(), **found}
-    (asked.out / f"{job.name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
 def page(folder: Path) -> str:
     """A page over every job that is kept in `folder`, each with the settings and the machine that it was measured with."""
-    kept = [
-        json.loads(path.read_text(encoding="utf-8")) for job in JOBS if (path := folder / f"{job.name}.json").exists()
-    ]
     parts = [
         "# Measured\n\nWritten by `make bench`; the raw repetitions lie beside this page, how to read it stands in "
         "[../README.md](../README.md).\n"
     ]
-    return "\n".join([*parts, *[f"{table(one['job'], one['summary'])}\n{_circumstances(one)}" for one in kept]])
+    for name in NAMES:
+        if (path := folder / f"{name}.json").exists():
+            one = json.loads(path.read_text(encoding="utf-8"))
+            parts.append(f"{_table(one)}\n{_circumstances(one)}")
+    return "\n".join(parts)
+
+
+def _table(one: dict[str, Any]) -> str:
+    special = {startup.NAME: startup.table, growth.NAME: growth.table}
+    return special[one["job"]](one["summary"]) if one["job"] in special else table(one["job"], one["summary"])
 
 
 def _circumstances(one: dict[str, Any]) -> str:
-    here, settings = one["machine"], one["settings"]
+    here, settings, summary = one["machine"], one["settings"], one["summary"]
     packages = ", ".join(f"{name} {number}" for name, number in here["packages"].items())
-    steps = len(one["repetitions"]["affinage"][0]["losses"])
-    batch = "" if one["job"].startswith("classify") else f" of at most {settings['batch_tokens']:,} padded tokens"
+    limits = f"{limits_line(summary['limits'])}\n" if "limits" in summary else ""
+    steps = f"{one['steps']} steps, " if "steps" in one else ""
+    turns = f"{settings['repetitions']} repetition{'s' * (settings['repetitions'] > 1)}"
     return (
-        f"{settings['repetitions']} repetitions in turns, {steps} steps{batch}, float32, {CLOCKS[settings['clock']]}; "
-        f"{here['cpu']}, {settings['threads']} of {here['cores']} cores; {packages}.\n"
+        f"{limits}{turns}, {steps}float32; {here['cpu']}, {settings['threads']} of {here['cores']} cores; {packages}.\n"
     )
 
 

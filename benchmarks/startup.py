@@ -61,7 +61,8 @@ def summarise(runs: dict[str, list[float]]) -> dict[str, Any]:
     from report import spread
 
     above = {
-        name: spread([value - floor for value, floor in zip(values, runs[FLOOR], strict=True)]) for name, values in runs.items()
+        name: spread([value - floor for value, floor in zip(values, runs[FLOOR], strict=True)])
+        for name, values in runs.items()
     }
     met = {name: above[name]["median"] <= WITHIN for name in (TUNE, TUNE_ALL)}
     return {"seconds": {name: spread(values) for name, values in runs.items()}, "above": above, "met": met}
@@ -117,5 +118,6 @@ def _package() -> Path:
     from importlib.util import find_spec
 
     found = find_spec("affinage")
-    assert found is not None and found.origin is not None
+    if found is None or found.origin is None:
+        raise SystemExit("affinage is not installed: pip install -e .")
     return Path(found.origin).parent

@@ -56,7 +56,10 @@ def save_model(shape: Shape, folder: Path) -> Path:
     )  # fmt: skip
     torch.manual_seed(0)
     LlamaForCausalLM(config).save_pretrained(folder)
-    words = {word: number for number, word in enumerate([*special.values(), *(f"w{n}" for n in range(shape.vocabulary - SPECIAL))])}
+    words = {
+        word: number
+        for number, word in enumerate([*special.values(), *(f"w{n}" for n in range(shape.vocabulary - SPECIAL))])
+    }
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.WhitespaceSplit(), decoders.WordPiece()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
@@ -71,7 +74,10 @@ def _tiny(job: Job) -> Job:
 
 def _rows(job: Job, shape: Shape, rng: random.Random, units: int, *, quick: bool) -> tuple[list[Row], int]:
     """The rows, and how many form one unit of a step (a comparison has two)."""
-    drawn = lambda count: [rng.randrange(SPECIAL, shape.vocabulary) for _ in range(count)]  # noqa: E731
+
+    def drawn(count: int) -> list[int]:
+        return [rng.randrange(SPECIAL, shape.vocabulary) for _ in range(count)]
+
     prompts, answers = ((20, 40), (10, 30)) if quick else (PROMPT, ANSWER)
     match job.kind:
         case "pretrain":
@@ -105,18 +111,20 @@ def _measures(
         operations = writing(shape, (len(row["tokens"]) for row in rows), new)
         found = {"tokens": len(rows) * new, "operations": operations}
         return [{"name": name, "phase": name, **found} for name in ("sampled", "greedy")]
-    per_epoch = job.steps
-    taken = lambda first, last: [  # noqa: E731
-        rows[unit * per_unit + part] for group in steps[first:last] for unit in group for part in range(per_unit)
-    ]
-    spans = [(TRAINING, job.warm_up, per_epoch)] if not job.epochs else []
-    spans += [(f"{epochs} epoch{'s' * (epochs > 1)}", 0, epochs * per_epoch) for epochs in job.epochs]
-    measures = []
-    for name, first, last in spans:
-        once = taken(first, last if not job.epochs else per_epoch)
-        count = _count(job, shape, once).over(max(1, last // per_epoch))
+
+    def taken(first: int, last: int) -> list[Row]:
+        units = [unit for group in steps[first:last] for unit in group]
+        return [rows[unit * per_unit + part] for unit in units for part in range(per_unit)]
+
+    def measure(name: str, first: int, epochs: int) -> dict[str, Any]:
+        last = epochs * job.steps
+        operations = _count(job, shape, taken(first, job.steps)).over(epochs)
         tokens = sum(len(row["tokens"]) for row in taken(first, last))
-        measures.append({"name": name, "first": first, "last": last, "tokens": tokens, "operations": count})
+        return {"name": name, "first": first, "last": last, "tokens": tokens, "operations": operations}
+
+    if not job.epochs:
+        return [measure(TRAINING, job.warm_up, 1)]
+    measures = [measure(f"{epochs} epoch{'s' * (epochs > 1)}", 0, epochs) for epochs in job.epochs]
     if job.kind == "classify":
         measures.append({**measures[-1], "name": SECOND_HEAD, "phase": SECOND_HEAD, "operations": None})
     return measures
@@ -125,7 +133,11 @@ def _measures(
 def _count(job: Job, shape: Shape, rows: list[Row]) -> Count:
     """Operations of one pass."""
     if job.kind in ("dpo", "reward"):
-        pieces = [piece for chosen, rejected in zip(rows[::2], rows[1::2], strict=True) for piece in _shared(job, chosen, rejected)]
+        pieces = [
+            piece
+            for chosen, rejected in zip(rows[::2], rows[1::2], strict=True)
+            for piece in _shared(job, chosen, rejected)
+        ]
         count = training(shape, pieces, job.train, RANK)
         return count + Count(once=reading(shape, pieces)) if job.kind == "dpo" else count
     if job.kind == "classify":

@@ -21,8 +21,8 @@ def main() -> None:
     work = json.loads(Path(work_path).read_text(encoding="utf-8"))
     if system == "affinage":
         from ours import run
-    elif work.get("kind") in ("dpo", "reward"):
-        from comparisons import run
+    elif system.startswith("trl"):
+        from trl_jobs import run
     else:
         from peers import run
     imported = peak_bytes()

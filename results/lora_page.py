@@ -22,16 +22,21 @@ TIME = "time of a step"
 INTRODUCTION = """## What LoRA saves
 
 Written from `results/lora_ranks.jsonl`, which `python results/lora_ranks.py` makes anew: {runs} runs of {steps} steps on
-public instructions, each rank and full tuning with {seeds}, everything else alike. Runs of one seed share their held-out
-rows and the batch of every step. {machine}.
+public instructions, each rank and full tuning with {seeds}, each with its own derived learning rate, everything else
+alike. Runs of one seed share their held-out rows and the batch of every step. {machine}.
 
-All columns are measured. *Memory* is what the process held at most while training, above what it held before (resident
-bytes; gradients, optimizer and activations of {batch:,} tokens, but not the base, which was loaded by then). *Time* is
-that of an optimizer step, as a share of the same step in full tuning: the median of {counted} steps, then of the seeds, with their
-lowest and highest in brackets. In all other columns a figure is the mean over the seeds; percentages are of full tuning.
-*Change* is the mean paired difference in held-out loss (nats per token, {rows} rows for each seed), with the lowest and the
-highest bound of the seeds' 95 % intervals; *above full* is the loss after, minus that of full tuning on the same rows, with
-the lowest and highest of the seeds.
+All columns are measured; percentages are of full tuning. *Memory* is what the process held at most while training, above
+what it held before (resident bytes: gradients, optimizer, activations of up to {batch:,} tokens, but not the base, which was
+loaded by then). *Time* is that of an optimizer step as a share of the same step in full tuning: the median of {counted} steps,
+then of the seeds, with their lowest and highest in brackets. Other figures are means over the seeds. *Change* is the paired
+difference in held-out loss (nats per token, {rows} rows for each seed), with the lowest and the highest bound of the seeds'
+95 % intervals; *above full* is the loss after, minus that of full tuning on the same rows, with the lowest and highest of
+the seeds.
+"""
+
+EXPLANATION = """What an adapter cannot spare is the way through the frozen weights: their products stay in both passes, and so do
+the activations that lead to the lowest adapter. Of a full step it spares the products that give the frozen weights their
+own gradients, those gradients, and their part of the optimizer.
 """
 
 
@@ -63,8 +68,9 @@ def _introduction(runs: list[Run], seeds: list[int]) -> str:
         runs=len(runs),
         steps=first["training"]["steps"],
         seeds=f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed",
-        machine=f"{here['processor'] or here['device']}, {here['threads']} threads, {here['dtype']}, torch "
-        f"{packages['torch']}, peft {packages['peft']}",
+        machine=f"{here['processor'] or here['device']}, {here['threads']} threads, {here['dtype']}, matrix products "
+        f"by {' or '.join(sorted({run['environment']['products'] for run in runs}))}, torch {packages['torch']}, "
+        f"peft {packages['peft']}",
         batch=max(max(run["step_tokens"]) for run in runs),
         counted=len(first["step_tokens"]) - WARM_UP,
         rows=first["rows"],
@@ -121,7 +127,7 @@ def _claim(by: dict[str, list[Run]]) -> str:
         lines.append(
             f"- **{cost}**: {verdict} ({_less(saved[best])} at {_rank(best)}, {_less(saved[worst])} at {_rank(worst)})."
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", EXPLANATION])
 
 
 def _pairs(by: dict[str, list[Run]], name: str) -> list[tuple[Run, Run]]:

@@ -83,7 +83,9 @@ def _measured(name: str, seed: int, steps: int, data: str) -> dict[str, Any]:
     if evaluation["training"]["memory_bytes"] is None:
         raise SystemExit("this system does not say how much memory a training took (Linux does)")
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    environment, plan = (
+        json.loads((folder / f"{file}.json").read_text(encoding="utf-8")) for file in ("environment", "plan")
+    )
     return {
         "name": name,
         "seed": seed,
@@ -99,6 +101,7 @@ def _measured(name: str, seed: int, steps: int, data: str) -> dict[str, Any]:
         "environment": {
             "processor": _processor(),
             "cores": os.cpu_count(),
+            "products": plan["settings"]["products"]["value"],
             **{key: environment[key] for key in ("python", "packages", "device", "dtype", "threads")},
         },
     }

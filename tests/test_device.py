@@ -49,3 +49,15 @@ def test_where_the_mark_cannot_be_set_back_nothing_is_claimed(monkeypatch: pytes
 
     monkeypatch.setattr(Path, "write_text", refuse)
     assert watch_memory("cpu")() is None
+
+
+def test_on_a_gpu_it_is_torchs_tensors_that_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"now": 100, "most": 900}
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda: counts["now"])
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda: counts["most"])
+    monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", lambda: counts.update(most=counts["now"]))
+    monkeypatch.setattr("affinage.device._highest", {})
+    above = watch_memory("cuda:0")
+    counts["most"] = 350
+    assert above() == 250
+    assert peak_memory("cuda:0") == 900

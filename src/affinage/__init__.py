@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from affinage.early import prepare as _prepare
+
 if TYPE_CHECKING:
     from affinage.api import TunedRun as TunedRun
     from affinage.api import resume as resume
@@ -23,6 +25,7 @@ _HOME = {
     "run": "affinage.api",
     "tune": "affinage.api",
 }
+_prepare()  # before any library that computes is loaded
 __all__ = ["Recipe", "TunedRun", "load", "make_recipe", "resume", "run", "tune"]
 
 

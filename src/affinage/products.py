@@ -9,7 +9,6 @@ Shapes: N rows, K summed over, M columns.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -19,8 +18,7 @@ from torch import Tensor
 
 Library = Literal["torch", "onednn"]
 
-_KEPT = "32"  # products that the other library keeps ready; each may hold a packed copy of its right matrix
-_LARGE = 1 << 21  # entries of a matrix of which few such copies may exist
+_LARGE = 1 << 21  # entries of a matrix of which few packed copies may exist
 _WORTH = 1.1  # how much faster the other library must be: below that, torch's own stays
 _SIZES = ((512, 288, 768), (512, 768, 288))  # thin matrices, as a small model's are
 _onednn: Any = None  # the operator while it is in use
@@ -28,8 +26,6 @@ _onednn: Any = None  # the operator while it is in use
 
 def available() -> bool:
     """Whether this build of torch carries the other library, and it gives the same product."""
-    for limit in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
-        os.environ.setdefault(limit, _KEPT)  # read when the library first multiplies; its own limit is 1,024
     try:
         operator = torch.ops.mkldnn._linear_pointwise
         left, right = torch.arange(35.0).view(5, 7), torch.arange(21.0).view(7, 3)

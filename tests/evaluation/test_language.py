@@ -51,6 +51,27 @@ def test_scores_are_each_rows_own_in_order(model: AdaptedModel) -> None:
     assert len(heard) > 1
 
 
+@pytest.mark.parametrize("pack", [True, False])
+def test_a_long_beginning_that_all_rows_share_changes_no_score(model: AdaptedModel, pack: bool) -> None:
+    beginning = np.arange(70, dtype=np.int32) % VOCABULARY
+    rows = [
+        Row(np.concatenate([beginning, row.tokens_T]), np.concatenate([np.zeros(70, np.float32), row.weights_T]))
+        for row in make_rows()
+    ]
+    read: list[int] = []
+    row_scores = model.row_scores
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "pack", pack)
+        patch.setattr(model, "row_scores", lambda batch: read.append(batch.tokens) or row_scores(batch))
+        scores = score_language(model, rows, budget=300, pad_id=0)
+    for number, row in enumerate(rows):
+        alone = model.row_scores(collate([row], 0))
+        assert scores.nll_R[number] == pytest.approx(float(alone.nll_B[0]), rel=1e-5)
+        assert scores.tokens_R[number] == row.learned
+    everything = sum(map(len, rows))
+    assert sum(read) < everything - 4 * 70 if pack else sum(read) == everything
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_mode_is_restored(model: AdaptedModel, training: bool) -> None:
     model.train(training)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from affinage.reports.plots import smoothed
-from affinage.reports.words import duration, interval, number, size, verdict_words
+from affinage.reports.words import cost_rows, duration, interval, number, savings, size, took_words, verdict_words
 
 
 @pytest.mark.parametrize(
@@ -32,3 +34,31 @@ def test_smoothing_keeps_ends_and_straight_lines() -> None:
     line = [float(n) for n in range(200)]
     assert smoothed(line) == pytest.approx(line)
     assert smoothed([4.0]) == [4.0]
+
+
+TRAINING: dict[str, Any] = {
+    "trainable_parameters": 1000, "parameters": 20_000, "optimizer_bytes": 8000, "saved_bytes": 4000,
+    "memory_bytes": 3 * 2**20, "seconds_per_step": 0.5312,
+    "full": {"trainable_parameters": 20_000, "optimizer_bytes": 160_000, "saved_bytes": 80_000, "computed": True},
+}  # fmt: skip
+
+
+def test_what_training_took_and_saved() -> None:
+    assert took_words(TRAINING) == "1,000 weights (5 % of the base's), 0.531 s a step, 3.0 MiB more memory than before"
+    assert savings(TRAINING) == (
+        "optimizer 7.8 KiB instead of 156.2 KiB, on disk 3.9 KiB instead of 78.1 KiB (full tuning, computed)"
+    )
+    assert "on disk 78.6 KiB either way" in savings({**TRAINING, "saved_bytes": 80_500})
+    assert savings({**TRAINING, "full": None}) == ""
+    assert (
+        took_words({**TRAINING, "seconds_per_step": None, "memory_bytes": None}) == "1,000 weights (5 % of the base's)"
+    )
+
+
+def test_the_costs_of_full_tuning_stand_beside_those_that_were_computed() -> None:
+    rows = {label: (ours, full) for label, ours, full in cost_rows(TRAINING)}
+    assert rows["weights that train"] == ("1,000", "20,000")
+    assert rows["state of the optimizer"] == ("7.8 KiB", "156.2 KiB")
+    assert rows["a step, on average"] == ("0.531 s", "–")
+    assert all(full == "–" for _, _, full in cost_rows({**TRAINING, "full": None}))
+    assert cost_rows({"steps": 3, "peak_bytes": 5}) == []  # a run of an earlier release

@@ -32,7 +32,8 @@ def _kept(name: str, seed: int, share: float) -> dict[str, Any]:
         "loss": {**pair, "difference": change}, "bits_per_byte": pair,
         "step_tokens": [100, 90, 80, 70], "step_seconds": [9.0, 9.0, 1.0, 2.0],
         "environment": {
-            "processor": "CPU", "threads": 2, "dtype": "float32", "device": "cpu", "packages": {"torch": "2", "peft": "0"},
+            "processor": "CPU", "threads": 2, "dtype": "float32", "device": "cpu", "products": "torch",
+            "packages": {"torch": "2", "peft": "0"},
         },
     }  # fmt: skip
 

@@ -52,6 +52,8 @@ def test_what_is_computed_for_full_tuning_is_what_full_tuning_measures(
 def test_partial_tuning_with_a_head(decoder: Path, files: dict[str, Path], tmp_path: Path) -> None:
     last = _training(files["classify"], decoder, tmp_path / "last", train="last:1")
     full = _training(files["classify"], decoder, tmp_path / "full", train="full")
+    some = _training(files["classify"], decoder, tmp_path / "some", train="full", layers="1")
+    assert some["full"] == last["full"]
     assert last["full"]["optimizer_bytes"] == pytest.approx(full["optimizer_bytes"], abs=COUNTERS)
     assert last["saved_bytes"] == pytest.approx(full["saved_bytes"], abs=HEADERS)
     assert last["optimizer_bytes"] == pytest.approx(8 * last["trainable_parameters"], abs=COUNTERS)

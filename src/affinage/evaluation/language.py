@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,11 @@ from affinage.errors import RunError
 from affinage.evaluation.intervals import Interval, mean_interval
 
 if TYPE_CHECKING:
-    from affinage.data.batches import Row
+    from affinage.data.batches import Batch, Row
     from affinage.models.adapted import AdaptedModel
 
 Floats = NDArray[np.float64]
+_WORTH_SHARING = 64  # tokens
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,18 +97,15 @@ def score_language(
     """
     import torch
 
-    from affinage.data.batches import by_length, collate
-
-    lengths = [len(row) for row in rows]
-    longest_first = sorted(range(len(rows)), key=lambda number: -lengths[number])
     sums = np.zeros((3, len(rows)))
     was_training, done = model.training, 0
     model.eval()
     try:
         with torch.inference_mode():
-            for group in by_length(lengths, longest_first, budget):
-                scores = model.row_scores(collate([rows[number] for number in group], pad_id).to(model.device))
-                sums[:, group] = torch.stack([scores.nll_B, scores.tokens_B, scores.hits_B]).cpu().numpy()
+            for group, batch in _batches(model, rows, budget, pad_id):
+                scores = model.row_scores(batch.to(model.device))
+                found = torch.stack([scores.nll_B, scores.tokens_B, scores.hits_B]).cpu().numpy()
+                sums[:, group] = found[:, -len(group) :]  # a shared beginning stands before them
                 done += len(group)
                 if progress:
                     progress(done, len(rows))
@@ -116,6 +114,21 @@ def score_language(
     if not np.isfinite(sums).all():
         raise RunError("the log-likelihoods are not finite numbers", fix="look at the model's weights, or use float32")
     return LanguageScores(sums[0], sums[1], np.array([row.learned_bytes for row in rows], np.float64), sums[2])
+
+
+def _batches(model: AdaptedModel, rows: Sequence[Row], budget: int, pad_id: int) -> Iterator[tuple[list[int], Batch]]:
+    """Row numbers and batches, longest rows first; a long beginning that all rows share (examples in the prompt, say) is
+    read once a batch, where the model can."""
+    from affinage.data.batches import by_length, collate
+    from affinage.data.groups import Group, collate_groups
+
+    common = Group(tuple(rows)).shared
+    common = common if common >= _WORTH_SHARING and model.passes[0] == "packed" else 0
+    lengths = [len(row) - common for row in rows]
+    longest_first = sorted(range(len(rows)), key=lambda number: -lengths[number])
+    for group in by_length(lengths, longest_first, budget):
+        chosen = tuple(rows[number] for number in group)
+        yield group, collate_groups([Group(chosen)], pad_id) if common else collate(chosen, pad_id)
 
 
 def _exp(nats: float) -> float:

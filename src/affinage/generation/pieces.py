@@ -48,6 +48,6 @@ def _columns(piece_B: Tensor, vocabulary: int) -> Tensor:
 def _folded(values_BV: Tensor, fold: Callable[[Tensor, int], Tensor]) -> Tensor:
     """Each piece folded to one number (B, P); the last piece may be shorter than the others."""
     whole = values_BV.shape[1] // PIECE * PIECE
-    parts = values_BV[:, :whole].unflatten(1, (whole // PIECE, PIECE)), values_BV[:, None, whole:]
+    parts = values_BV[:, :whole].reshape(len(values_BV), whole // PIECE, PIECE), values_BV[:, None, whole:]
     found = [fold(part, -1) for part in parts if part.numel()]
     return found[0] if len(found) == 1 else torch.cat(found, dim=1)

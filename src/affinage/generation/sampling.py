@@ -73,7 +73,7 @@ class Chosen:
     logprobs_B: Tensor
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def sample(logits_BV: Tensor, samplings: Sequence[Sampling], generators: Sequence[random.Random]) -> Chosen:
     """The next token of each row, from its logits in float32, which are used up.
 
@@ -121,7 +121,9 @@ def _narrow(probs_BV: Tensor, samplings: Sequence[Sampling]) -> Tensor:
     """The probabilities of the tokens that may be drawn, 0 for the others."""
     vocabulary, device = probs_BV.shape[1], probs_BV.device
     sorted_BV = _ascending(probs_BV)
-    first_B1 = torch.tensor([[vocabulary - min(own.top_k or vocabulary, vocabulary)] for own in samplings], device=device)
+    first_B1 = torch.tensor(
+        [[vocabulary - min(own.top_k or vocabulary, vocabulary)] for own in samplings], device=device
+    )
     if any(own.top_p < 1 for own in samplings):
         # what top_k leaves is a distribution of its own, of which top_p takes its share; the token that crosses the
         # share belongs to it

@@ -35,7 +35,12 @@ class FrozenBottom:
     """
 
     def __init__(
-        self, embed: Callable[[Tensor], Tensor], frozen: list[Tensor], settings: str, depth: int, cache: ArrayCache | None
+        self,
+        embed: Callable[[Tensor], Tensor],
+        frozen: list[Tensor],
+        settings: str,
+        depth: int,
+        cache: ArrayCache | None,
     ) -> None:
         self.depth = depth
         self.passes_done = 0

@@ -42,7 +42,12 @@ class OutputHead:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., H) -> (..., V) in float32."""
-        if self.plain and not torch.is_grad_enabled() and hidden.ndim == 2 and not torch.is_autocast_enabled(hidden.device.type):
+        if (
+            self.plain
+            and not torch.is_grad_enabled()
+            and hidden.ndim == 2
+            and not torch.is_autocast_enabled(hidden.device.type)
+        ):
             return product(hidden, self.projection.weight.T).float()  # type: ignore[operator, union-attr, arg-type]
         logits: Tensor = self.projection(hidden).float() * self.multiplier
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
@@ -138,7 +143,9 @@ class _WeightedNLL(torch.autograd.Function):
     def forward(ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor, weights_N: Tensor) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden_NH.device)
         grad_hidden = torch.empty_like(hidden_NH) if hidden_NH.requires_grad else None
-        grad_weight_HV = weight_VH.new_zeros(weight_VH.shape[::-1], dtype=torch.float32) if weight_VH.requires_grad else None
+        grad_weight_HV = (
+            weight_VH.new_zeros(weight_VH.shape[::-1], dtype=torch.float32) if weight_VH.requires_grad else None
+        )
         hidden, weight = _for_products(hidden_NH, weight_VH)
         for piece in _pieces(hidden_NH, weight_VH):
             weights = weights_N[piece].float()

@@ -208,8 +208,12 @@ def _learning_rate(facts: Facts, steps: int) -> tuple[float, str]:
 def _epochs(recipe: Recipe, facts: Facts) -> tuple[float, str]:
     if recipe.epochs is not None:
         return recipe.epochs, "asked for"
+    if _frozen(facts):
+        return _head(facts)["epochs"], "a head on encodings is cheap"
     if facts.objective == "classify":
-        return (_head(facts)["epochs"], "a head on encodings is cheap") if _frozen(facts) else (8.0, "few labels a row")
+        return 8.0, "few labels a row"
+    if facts.objective in ("dpo", "reward"):
+        return 2.0, "comparisons are soon learned by heart"
     tokens = facts.tokens
     if facts.random_start:
         return 1.0, "a random start learns from every new token"
@@ -227,10 +231,9 @@ def _batch_tokens(facts: Facts, epochs: float) -> tuple[int, str]:
 
 
 def _micro_tokens(facts: Facts, batch_tokens: int) -> tuple[int, str]:
-    roof = 4096 if facts.machine.device == "cpu" else 16384
-    return min(
-        batch_tokens, max(roof, max(facts.lengths, default=1))
-    ), "fits the caches" if roof == 4096 else "fits the GPU"
+    on_cpu = facts.machine.device == "cpu"
+    roof = 1024 if on_cpu else 16384  # on a CPU more is no faster, and memory grows with it
+    return min(batch_tokens, max(roof, max(facts.lengths, default=1))), "fits the caches" if on_cpu else "fits the GPU"
 
 
 def _steps(recipe: Recipe, facts: Facts, settings: dict[str, tuple[Any, str]]) -> tuple[int, str]:

@@ -35,7 +35,9 @@ def bottom_kept(prepared: Prepared, model: AdaptedModel, reporter: Reporter) -> 
         yield
         return
     prepared.plan.settings[KEY] = (needed, f"blocks 0 to {bottom.depth - 1} are run once for each text, kept on disk")
-    reporter.note(f"blocks 0 to {bottom.depth - 1} are frozen: run once for each text ({needed / 2**20:.1f} MiB on disk)")
+    reporter.note(
+        f"blocks 0 to {bottom.depth - 1} are frozen: run once for each text ({needed / 2**20:.1f} MiB on disk)"
+    )
     try:
         yield
     finally:

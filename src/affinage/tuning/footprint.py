@@ -34,6 +34,7 @@ def footprint(prepared: Prepared, fitted: Fitted, saved: Path, memory: int | Non
         this was one.
     """
     facts = prepared.plan.facts
+    whole = prepared.train == "full" and prepared.recipe.layers is None
     return {
         "trainable_parameters": facts.trainable_parameters,
         "parameters": facts.parameters,
@@ -41,7 +42,7 @@ def footprint(prepared: Prepared, fitted: Fitted, saved: Path, memory: int | Non
         "saved_bytes": sum(file.stat().st_size for file in saved.glob("*.safetensors")),
         "memory_bytes": memory,
         "seconds_per_step": fitted.step_seconds,
-        "full": None if prepared.train == "full" else _full(prepared, saved),
+        "full": None if whole else _full(prepared, saved),
     }
 
 

@@ -47,7 +47,9 @@ class Buffers:
         for part, new_NKD in ((self._keys[block], paired(key_NKD)), (self._values[block], value_NKD)):
             by_row, done = self._by_row(part), 0
             for run in layout.runs:
-                columns = new_NKD[run.start : run.end].unflatten(0, (run.count, -1)).permute(0, 2, 3, 1)
+                columns = (
+                    new_NKD[run.start : run.end].reshape(run.count, run.length, *new_NKD.shape[1:]).permute(0, 2, 3, 1)
+                )
                 by_row[rows[done : done + run.count], :, :, self._filled - run.length : self._filled] = columns
                 done += run.count
 
@@ -88,4 +90,4 @@ class Buffers:
         return self._by_row(part).index_select(0, index).flatten(0, 1)
 
     def _by_row(self, part: Tensor) -> Tensor:
-        return part.unflatten(0, (-1, self._heads))
+        return part.view(-1, self._heads, *part.shape[1:])

@@ -16,7 +16,7 @@ from torch import Tensor
 from affinage.data.batches import Row, collate
 from affinage.device import free_memory
 from affinage.models.logprobs import OutputHead
-from affinage.models.packed.block import forward
+from affinage.models.packed.block import forward, normalise
 from affinage.models.packed.buffers import Buffers
 from affinage.models.packed.fixed import Fixed, FixedBlock
 from affinage.models.packed.layout import Layout
@@ -54,13 +54,11 @@ class Decoder:
         half = cos.shape[-1] // 2
         self.turns = torch.complex(cos[0, :, :half], sin[0, :, :half])  # of each position and pair
 
-    @property
-    def key_heads(self) -> int:
-        return self.blocks[0].key_heads
-
     def logits(self, hidden_BH: Tensor) -> Tensor:
         """(B, H), normalised, -> (B, V) in float32."""
-        return self._head.logits(hidden_BH) if self._fixed_head is None else self._fixed_head(hidden_BH)
+        if self._fixed_head is None:
+            return self._head.logits(hidden_BH)
+        return self._fixed_head(hidden_BH)
 
     def read(self, rows: Sequence[np.ndarray], buffers: Buffers, places: list[int]) -> Tensor:
         """The prompts `rows` without padding: hidden states (B, H) of their last tokens; keys and values to `places`."""
@@ -73,24 +71,24 @@ class Decoder:
             stream, seen = forward(stream, block, layout.runs, angles, keep=True, wanted=wanted)
             assert seen is not None
             buffers.fill(number, places, layout, seen.key, seen.value)
-        return _normal(stream, self.stack.epsilon).mul_(self.stack.norm)
+        return normalise(stream, self.stack.epsilon)[0].mul_(self.stack.norm)
 
     def step(self, tokens_B: Tensor, turns_BK: Tensor, buffers: Buffers) -> Tensor:
         """Append one token to each row: hidden states (B, H) after it."""
         stream = self.embed(tokens_B)
         buffers.open_column()
         for number, block in enumerate(self.blocks):
-            heads = block.heads(_normal(stream, block.epsilon)).view(len(turns_BK), -1, block.head_width)
-            pairs = torch.view_as_complex(heads.unflatten(-1, (-1, 2)))
+            heads = block.heads(normalise(stream, block.epsilon)[0]).view(len(turns_BK), -1, block.head_width)
+            pairs = torch.view_as_complex(heads.view(*heads.shape[:2], -1, 2))
             pairs[:, :-1].mul_(turns_BK[:, None])  # all but the values
             stream.add_(block.out(buffers.attend(number, heads).view(len(stream), -1)))
-            gate, up = block.gate_up(_normal(stream, block.epsilon)).chunk(2, dim=1)
+            gate, up = block.gate_up(normalise(stream, block.epsilon)[0]).chunk(2, dim=1)
             stream.add_(block.down(F.silu(gate).mul_(up)))
-        return _normal(stream, self.stack.epsilon).mul_(self.stack.norm)
+        return normalise(stream, self.stack.epsilon)[0].mul_(self.stack.norm)
 
 
 class DecodedRows:
-    """Rows that grow together, each as if alone. A row's place stays the same until `select`.
+    """Rows that grow together, each as if alone. What they give are inference tensors: no gradient passes them.
 
     Args:
         decoder: the weights.
@@ -103,9 +101,10 @@ class DecodedRows:
         lengths = [len(prompt) for prompt in prompts]
         self._next_B = torch.tensor(lengths)
         first = decoder.blocks[0]
+        self._heads = first.key_heads
         self._buffers = Buffers(len(decoder.blocks), lengths, first.key_heads, first.head_width)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def prefill(self) -> Tensor:
         """Read the prompts: logits (B, V) after their last tokens."""
         hidden_BH = torch.empty(len(self._prompts), len(self._decoder.stack.norm))
@@ -113,13 +112,14 @@ class DecodedRows:
             hidden_BH[places] = self._decoder.read([self._prompts[b] for b in places], self._buffers, places)
         return self._decoder.logits(hidden_BH)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def advance(self, tokens_B: Tensor) -> Tensor:
         """Append one token to each row: logits (B, V) after it."""
-        turns_BK = self._decoder.turns[self._next_B].repeat_interleave(self._decoder.key_heads, 0)
+        turns_BK = self._decoder.turns[self._next_B].repeat_interleave(self._heads, 0)
         self._next_B = self._next_B + 1
         return self._decoder.logits(self._decoder.step(tokens_B, turns_BK, self._buffers))
 
+    @torch.inference_mode()
     def select(self, rows: Sequence[int]) -> None:
         """Keep these rows only, in this order; one named several times is copied."""
         self._buffers.select(rows)
@@ -136,12 +136,6 @@ class DecodedRows:
             reading.append(place)
             tokens += len(self._prompts[place])
         yield reading
-
-
-def _normal(stream_BH: Tensor, epsilon: float) -> Tensor:
-    """x / rms(x), in few calls: with few rows each costs more than what it computes."""
-    lengths_B1 = torch.linalg.vector_norm(stream_BH, dim=1, keepdim=True)
-    return stream_BH * lengths_B1.square_().mul_(1 / stream_BH.shape[1]).add_(epsilon).rsqrt_()
 
 
 def _fixed(head: OutputHead) -> Fixed | None:

@@ -85,7 +85,7 @@ class FixedBlock:
 
 def paired(values: Tensor) -> Tensor:
     """(..., D) in halves, the first half turning with the second, to pairs that stand side by side."""
-    return values.unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
+    return values.reshape(*values.shape[:-1], 2, -1).transpose(-1, -2).flatten(-2)
 
 
 def _joined(matrices: Sequence[Matrix], norm_H: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -93,18 +93,18 @@ def _joined(matrices: Sequence[Matrix], norm_H: Tensor) -> tuple[Tensor, Tensor 
     weight = torch.cat([matrix.whole() for matrix in matrices]).mul_(norm_H)
     if all(matrix.bias is None for matrix in matrices):
         return weight, None
-    none = [weight.new_zeros(len(matrix.weight)) for matrix in matrices]
-    return weight, torch.cat([zero if matrix.bias is None else matrix.bias for zero, matrix in zip(none, matrices, strict=True)])
+    biases = (weight.new_zeros(len(one.weight)) if one.bias is None else one.bias for one in matrices)
+    return weight, torch.cat(list(biases))
 
 
 def _grouped_last(weight_MH: Tensor, key_heads: int, width: int) -> Tensor:
     """Columns that take K x G x D to columns that take K x D x G."""
-    return weight_MH.unflatten(1, (key_heads, -1, width)).transpose(2, 3).flatten(1)
+    return weight_MH.reshape(len(weight_MH), key_heads, -1, width).transpose(2, 3).flatten(1)
 
 
 def _by_key_head(queries: int, key_heads: int, width: int) -> Tensor:
     """The rows of queries, keys and values in the order of `FixedBlock.heads`."""
     keys = key_heads * width
-    rows = torch.arange(queries + 2 * keys).split((queries, keys, keys))
+    rows = torch.split(torch.arange(queries + 2 * keys), [queries, keys, keys])
     query, key, value = (part.view(key_heads, -1, width) for part in rows)
     return torch.cat([paired(query), paired(key), value], dim=1).flatten()

@@ -1,5 +1,6 @@
-"""The jobs on comparisons in TRL: DPOTrainer, with and without the reference's log-probabilities computed first, and
-RewardTrainer. Settings as in peers.py; both pad, padding-free passes are not to be had here."""
+"""The jobs in TRL: SFTTrainer, DPOTrainer with and without the reference's log-probabilities computed first, and
+RewardTrainer. Settings as in peers.py; on comparisons TRL pads, its padding-free passes are not to be had there.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +10,25 @@ from typing import Any
 import torch
 from clock import Clock
 from datasets import Dataset
-from peers import Timed, Work, adapter, load, same_steps, settings
+from peers import Timed, Work, adapter, features, load, same_steps, settings, trainable
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
-from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
+from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
 
 def run(system: str, work: Work, clock: Clock) -> None:
     """Do the job."""
-    (_dpo if work["kind"] == "dpo" else _reward)(system, work, clock)
+    {"sft": _sft, "dpo": _dpo, "reward": _reward}[work["kind"]](system, work, clock)
+
+
+def _sft(system: str, work: Work, clock: Clock) -> None:
+    """Without padding, which is what is fastest here."""
+    model = trainable(load(work), work)
+    unprepared = {"skip_prepare_dataset": True}
+    same_steps(SFTTrainer, work)(
+        model=model, args=SFTConfig(**settings(work, padding_free=True, max_length=None, dataset_kwargs=unprepared)),
+        train_dataset=Dataset.from_list(features(work)), callbacks=[Timed(clock)],
+        processing_class=AutoTokenizer.from_pretrained(work["model"]),
+    ).train()  # fmt: skip
 
 
 def _dpo(system: str, work: Work, clock: Clock) -> None:
@@ -25,7 +37,9 @@ def _dpo(system: str, work: Work, clock: Clock) -> None:
     for chosen, rejected in zip(work["rows"][::2], work["rows"][1::2], strict=True):
         prompt = len(chosen["tokens"]) - chosen["learned"]
         tokens = chosen["tokens"]
-        rows.append({"prompt_ids": tokens[:prompt], "chosen_ids": tokens[prompt:], "rejected_ids": rejected["tokens"][prompt:]})
+        rows.append(
+            {"prompt_ids": tokens[:prompt], "chosen_ids": tokens[prompt:], "rejected_ids": rejected["tokens"][prompt:]}
+        )
 
     def prepared(self: Any, dataset: Any, *rest: Any) -> Any:
         return dataset  # token ids already
