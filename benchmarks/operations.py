@@ -68,7 +68,7 @@ def training(shape: Shape, pieces: Iterable[Piece], train: str, rank: int) -> Co
                 total += Count(once=forward)
                 continue
             adapters = _adapters(shape, piece, rank, last=last) if train == "lora" else 0.0
-            enters = number > lowest or train == "full"
+            enters = number > lowest or weights  # the norm in front of the lowest block trains as well
             back = _backward(shape, piece, last=last, weights=weights, enters=enters)
             total += Count(again=forward + back + 3 * adapters)
         head = 2.0 * piece.learned * shape.vocabulary * shape.width
@@ -124,7 +124,7 @@ def _forward(shape: Shape, piece: Piece, *, last: bool) -> float:
 
 
 def _backward(shape: Shape, piece: Piece, *, last: bool, weights: bool, enters: bool) -> float:
-    """`enters`: whether the gradient goes on below this block."""
+    """`enters`: whether the gradient is needed of what enters this block."""
     products = _products(shape, piece, last=last)
     inputs = sum(value for name, value in products.items() if enters or name not in ("query", "key", "value"))
     return inputs + weights * sum(products.values()) + 2 * _attention(shape, piece, last=last)

@@ -85,7 +85,7 @@ def _goals(job: Job, found: dict[str, Any], runs: Runs) -> list[dict[str, Any]]:
         if shares:
             met = shares["torch"]["median"] >= SHARE
             told = ", ".join(f"{_percent(share)} of {LIBRARIES[library]}" for library, share in shares.items())
-            goals.append({"goal": f"{name}: at least {SHARE:.0%} of the limit", "met": met, "measured": told})
+            goals.append({"goal": f"{name}: at least {100 * SHARE:.0f} % of the limit", "met": met, "measured": told})
     above = {system: own["above_bytes"]["median"] for system, own in found["systems"].items()}
     leanest = min((system for system in runs if system != AFFINAGE), key=lambda system: above[system])
     ratios = {system: above[AFFINAGE] / above[system] for system in runs if system != AFFINAGE}
@@ -95,7 +95,7 @@ def _goals(job: Job, found: dict[str, Any], runs: Runs) -> list[dict[str, Any]]:
     return goals
 
 
-def table(name: str, summary: dict[str, Any]) -> str:
+def table(name: str, summary: dict[str, Any], *, goals: bool = True) -> str:
     """Markdown: the tables and the goals of one job."""
     heads = ("timed", "system", "tokens/s", "affinage is faster by", *(f"share of {one}" for one in LIBRARIES.values()))
     lines = [f"## {name}", "", _row(heads), _row(["---", "---", *["---:"] * 4])]
@@ -107,26 +107,30 @@ def table(name: str, summary: dict[str, Any]) -> str:
                 _times(one["ratio"]) if "ratio" in one else "",
                 *(_percent(shares[library]) if library in shares else "" for library in LIBRARIES),
             ]))  # fmt: skip
-    told = "same texts" if not summary["systems"][AFFINAGE]["losses"] else "losses"
-    apart = "as ours" if told == "same texts" else f"apart from ours, first {FIRST_STEPS} steps / all"
-    lines += ["", _row(("system", "first step", "peak memory", "above the imports", told, apart))]
-    lines.append(_row(["---", *["---:"] * 5]))
+    heads = ("system", "first step", "peak memory", "above the imports", *_agreement_heads(summary))
+    lines += ["", _row(heads), _row(["---", *["---:"] * (len(heads) - 1)])]
     lines += [_row(_process(system, one, summary)) for system, one in summary["systems"].items()]
-    return "\n".join([*lines, "", *[_goal_line(goal) for goal in summary["goals"]], ""])
+    return "\n".join([*lines, "", *[_goal_line(goal) for goal in summary["goals"] if goals], ""])
+
+
+def _agreement_heads(summary: dict[str, Any]) -> tuple[str, ...]:
+    if summary["systems"][AFFINAGE]["losses"]:
+        return "losses", f"apart from ours, first {FIRST_STEPS} steps / all"
+    return ("greedy texts as ours",)
 
 
 def _process(system: str, own: dict[str, Any], summary: dict[str, Any]) -> list[str]:
     losses, agreement = own["losses"], summary["agreement"].get(system)
-    same = agreement and ("same" in agreement)
-    return [
+    cells = [
         SAYS[system],
         f"{own['seconds_to_first_step']['median']:.1f} s",
         f"{own['peak_bytes']['median'] / 2**20:,.0f} MiB",
         f"{own['above_bytes']['median'] / 2**20:,.0f} MiB",
-        f"{losses[0]:.5f} to {losses[-1]:.5f}" if losses else "",
-        "" if not agreement else f"{agreement['same']} of {agreement['of']}" if same
-        else f"{agreement['first']:.1e} / {agreement['all']:.1e}",
-    ]  # fmt: skip
+    ]
+    if not losses:
+        return [*cells, f"{agreement['same']} of {agreement['of']}" if agreement else ""]
+    apart = f"{agreement['first']:.1e} / {agreement['all']:.1e}" if agreement else ""
+    return [*cells, f"{losses[0]:.5f} to {losses[-1]:.5f}", apart]
 
 
 def limits_line(limits: dict[str, Spread]) -> str:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,13 @@ class Bench:
         work = write_work(job, path, model=self.model(job.shape), threads=self.asked.threads, quick=self.asked.quick)
         runs = self.turns(job.name, job.systems, lambda system: self.worker(system, path))
         summary = summarise(job, work["measures"], runs)
-        print(table(job.name, summary), limits_line(summary["limits"]), "", sep="\n", flush=True)
+        print(
+            table(job.name, summary, goals=not self.asked.quick),
+            limits_line(summary["limits"]),
+            "",
+            sep="\n",
+            flush=True,
+        )
         self.keep(job.name, {"measures": work["measures"], "steps": len(work["steps"]), "summary": summary}, runs)
 
     def startup(self) -> None:
@@ -117,13 +124,18 @@ class Bench:
         """What each system measured, by repetition; who goes first rotates."""
         runs: dict[str, list[Any]] = {system: [] for system in systems}
         count = repetitions or self.asked.repetitions
+
+        def take(system: str) -> None:
+            began = time.time()
+            runs[system].append(measure(system))
+            took = f"{len(runs[system])}/{count}, {time.time() - began:.0f} s"
+            print(f"{name} {SAYS.get(system, system)}: {took}", file=sys.stderr, flush=True)
+
         for repetition in range(count):
             turn = repetition % len(systems)
-            for system in (*systems[turn:], *systems[:turn]):
-                began = time.time()
-                runs[system].append(measure(system))
-                took = f"{repetition + 1}/{count}, {time.time() - began:.0f} s"
-                print(f"{name} {SAYS.get(system, system)}: {took}", file=sys.stderr, flush=True)
+            # one after the other; where only is asked whether it runs, several at a time
+            with ThreadPoolExecutor(self.asked.threads if self.asked.quick else 1) as pool:
+                list(pool.map(take, (*systems[turn:], *systems[:turn])))
         return runs
 
     def worker(self, system: str, work: Path) -> dict[str, Any]:
@@ -132,7 +144,7 @@ class Bench:
         Raises:
             SystemExit: the system failed; its own words are shown.
         """
-        result, load = work.with_suffix(".result"), os.getloadavg()[0]
+        result, load = work.with_suffix(f".{system}"), os.getloadavg()[0]
         result.unlink(missing_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder) as cache:
             environment = {
@@ -197,7 +209,7 @@ def _circumstances(one: dict[str, Any]) -> str:
     here, settings, summary = one["machine"], one["settings"], one["summary"]
     packages = ", ".join(f"{name} {number}" for name, number in here["packages"].items())
     limits = f"{limits_line(summary['limits'])}\n" if "limits" in summary else ""
-    steps = f"{one['steps']} steps, " if "steps" in one else ""
+    steps = f"{one['steps']} steps, " if one.get("steps", 0) > 1 else ""
     turns = f"{settings['repetitions']} repetition{'s' * (settings['repetitions'] > 1)}"
     return (
         f"{limits}{turns}, {steps}float32; {here['cpu']}, {settings['threads']} of {here['cores']} cores; {packages}.\n"

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from affinage.data.streams import spool as spooling
-from affinage.store.room import room
 from affinage.data.streams.spool import keep, spool
 from affinage.errors import InputError
 from affinage.store.arrays import LIMIT
+from affinage.store.room import room
 
 SIZE = 100_000  # bytes of each copy, about
 

@@ -151,6 +151,15 @@ def test_a_shared_prompt_is_read_once_and_changes_nothing(name: str) -> None:
     assert_same(AdaptedModel(network(name), causal=True), shared())
 
 
+def test_hidden_states_of_shared_rows_stand_at_their_own_places() -> None:
+    model, of = AdaptedModel(network(), causal=True).eval(), shared()
+    with torch.no_grad():
+        ours = model.hidden(of)
+        model.pack = False
+        theirs = model.hidden(of)
+    torch.testing.assert_close(ours[of.mask_BT], theirs[of.mask_BT], rtol=1e-5, atol=1e-5)
+
+
 def test_unshared_rows_begin_with_what_they_continue() -> None:
     of = shared()
     whole, moved = of.unshared()

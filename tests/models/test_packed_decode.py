@@ -23,7 +23,7 @@ from affinage.models.packed import buffers, decode
 from affinage.models.packed.decode import DecodedRows, Decoder
 from affinage.models.packed.fixed import Fixed
 from affinage.models.packed.stack import Stack
-from affinage.models.packed.weights import CannotPack
+from affinage.models.packed.weights import CannotPackError
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 97, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 3, "num_attention_heads": 6,
@@ -93,7 +93,7 @@ def test_texts_that_stay_within_the_window() -> None:
     made = network("window")
     rows = DecodedRows(decoder(made, longest=40), PROMPTS[:2])
     torch.testing.assert_close(rows.prefill(), whole(made, PROMPTS[:2]), atol=1e-4, rtol=0)
-    with pytest.raises(CannotPack, match="window of 40"):
+    with pytest.raises(CannotPackError, match="window of 40"):
         decoder(made, longest=41)
 
 
@@ -137,7 +137,7 @@ def test_the_weights_are_left_as_they_were() -> None:
 
 def test_too_little_memory_for_a_second_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "free_memory", lambda device: 1000)
-    with pytest.raises(CannotPack, match="memory"):
+    with pytest.raises(CannotPackError, match="memory"):
         decoder(network())
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from affinage.models.adapted import AdaptedModel
 from affinage.models.packed.decode import DecodedRows, Decoder
-from affinage.models.packed.weights import CannotPack
+from affinage.models.packed.weights import CannotPackError
 
 FEW = 32  # tokens to write below which laying out the weights first costs more than it saves
 
@@ -52,9 +52,9 @@ def opened(model: AdaptedModel, pad_id: int, *, longest: int, tokens: int) -> Op
     """
     try:
         if tokens < FEW:
-            raise CannotPack("few tokens are to be written")
+            raise CannotPackError("few tokens are to be written")
         return partial(DecodedRows, Decoder(model._stack(), model.plain, longest))
-    except CannotPack:
+    except CannotPackError:
         return partial(CachedRows, model, pad_id)
 
 

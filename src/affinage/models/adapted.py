@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from affinage.data.batches import Batch
-from affinage.models.logprobs import OutputHead, row_nll, token_nll, weighted_nll
 from affinage.models.frozen import FrozenBottom
+from affinage.models.logprobs import OutputHead, row_nll, token_nll, weighted_nll
 from affinage.models.packed.layout import Layout
 from affinage.models.packed.stack import Stack
-from affinage.models.packed.weights import CannotPack
+from affinage.models.packed.weights import CannotPackError
+from affinage.store.arrays import ArrayCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +111,13 @@ class AdaptedModel(nn.Module):
             stack, layout = packed
             found = stack.states(self._embedded(layout.tokens_N), layout, layers)
             return [layout.padded(state) for state in found]
-        batch, moved_B = batch.unshared()
-        body, inputs, virtual = self._inputs(batch)
+        whole, moved_B = batch.unshared()
+        body, inputs, virtual = self._inputs(whole)
         with self.precision():
             output = body(**inputs, use_cache=False, output_hidden_states=any(layer is not None for layer in layers))
         states = [output.last_hidden_state if layer is None else output.hidden_states[layer] for layer in layers]
-        return [state[:, virtual:] if virtual else state for state in states]
+        own = [state[:, virtual:] if virtual else state for state in states]
+        return own if batch.continues_B is None else [_from(state, moved_B, batch.mask_BT.shape[1]) for state in own]
 
     def hidden_at(self, batch: Batch, rows_N: Tensor, columns_N: Tensor) -> Tensor:
         """Last hidden states (N, H) of some positions: a model that can, computes no others in its last block."""
@@ -132,19 +134,19 @@ class AdaptedModel(nn.Module):
         """How batches go through: `packed` (no padding, gradients by hand) or `padded`, and why."""
         try:
             self._stack()
-        except CannotPack as reason:
+        except CannotPackError as reason:
             return "padded", str(reason)
         return "packed", "no padding, and no work that no gradient needs"
 
     def _stack(self) -> Stack:
         if not self.causal:
-            raise CannotPack("an encoder's tokens see each other both ways")
+            raise CannotPackError("an encoder's tokens see each other both ways")
         if self.virtual_tokens:
-            raise CannotPack("its adapter puts virtual tokens in front")
+            raise CannotPackError("its adapter puts virtual tokens in front")
         if self.dtype != torch.float32:
-            raise CannotPack("its passes are not in float32")
+            raise CannotPackError("its passes are not in float32")
         if not self.pack:
-            raise CannotPack("asked for")
+            raise CannotPackError("asked for")
         return Stack.of(self.plain)
 
     def freeze_bottom(self, cache: ArrayCache | None) -> FrozenBottom | None:
@@ -154,7 +156,7 @@ class AdaptedModel(nn.Module):
         """
         try:
             stack = self._stack()
-        except CannotPack:
+        except CannotPackError:
             return None
         embeddings = list(self.plain.get_input_embeddings().parameters())
         depth = stack.lowest(entering=any(tensor.requires_grad for tensor in embeddings))
@@ -170,7 +172,7 @@ class AdaptedModel(nn.Module):
         try:
             stack, layout = self._stack(), Layout.of(batch)
             stack.check(layout)
-        except CannotPack:
+        except CannotPackError:
             return None
         return stack, layout
 
@@ -228,6 +230,13 @@ class AdaptedModel(nn.Module):
             tokens_B=zeros.index_add(0, found.owners_N, torch.ones_like(nll_N, dtype=torch.float64)),
             hits_B=zeros.index_add(0, found.owners_N, hits_N.double()),
         )
+
+
+def _from(states_BTH: Tensor, starts_B: Tensor, width: int) -> Tensor:
+    """The states of `width` positions from each row's start on (the last one again beyond a row's end)."""
+    columns_BT = starts_B[:, None] + torch.arange(width, device=starts_B.device)
+    columns_BT = columns_BT.clamp(max=states_BTH.shape[1] - 1)
+    return states_BTH.gather(1, columns_BT[:, :, None].expand(-1, -1, states_BTH.shape[2]))
 
 
 def find_blocks(network: Any) -> nn.ModuleList:

@@ -48,7 +48,7 @@ class OutputHead:
             and hidden.ndim == 2
             and not torch.is_autocast_enabled(hidden.device.type)
         ):
-            return product(hidden, self.projection.weight.T).float()  # type: ignore[operator, union-attr, arg-type]
+            return product(hidden, self.projection.weight.T).float()  # type: ignore[arg-type]
         logits: Tensor = self.projection(hidden).float() * self.multiplier
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 

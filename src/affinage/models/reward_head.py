@@ -32,7 +32,8 @@ class RewardHead(nn.Module):
         super().__init__()
         self.inputs = inputs
         self.dense = nn.Linear(inputs, 1, bias=False)
-        nn.init.normal_(self.dense.weight, std=(inputs + 1) ** -0.5)  # Stiennon et al., 2020
+        # A twentieth of the usual 1 / sqrt(H + 1): scores start near even odds, not a whole nat of noise away from them.
+        nn.init.normal_(self.dense.weight, std=0.05 * (inputs + 1) ** -0.5)
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("std", torch.ones(inputs))
         self.register_buffer("centre", torch.zeros(()))

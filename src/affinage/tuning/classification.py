@@ -77,9 +77,13 @@ class ClassificationWork:
         head.standardise(torch.from_numpy(self._encoded.of(model, numbers[:STANDARDISED_ON])))
         self._encoded.forget()
         return Batches(
-            self.prepared.rows_at(numbers), budget=plan["batch_tokens"], micro=plan["micro_tokens"], pad_id=self.prepared.renderer.pad_id,
-            epochs=plan["epochs"], seed=recipe.seed,
-        )  # fmt: skip
+            self.prepared.rows_at(numbers),
+            budget=plan["batch_tokens"],
+            micro=plan["micro_tokens"],
+            pad_id=self.prepared.renderer.pad_id,
+            epochs=plan["epochs"],
+            seed=recipe.seed,
+        )
 
     def validation_loss(self, model: AdaptedModel) -> float:
         numbers = self.prepared.sides["validation"]

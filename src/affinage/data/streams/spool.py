@@ -23,9 +23,9 @@ from affinage.data.reading.decoding import decoded
 from affinage.data.reading.readers import read_source
 from affinage.data.reading.sources import HUB, is_text, suffix_of
 from affinage.data.splits.sections import cut
-from affinage.store.room import room
 from affinage.errors import InputError, RunError
 from affinage.store.arrays import cache_folder, cache_key
+from affinage.store.room import room
 
 LINES = (".jsonl", ".ndjson")
 _IN_USE = 3600.0  # seconds after its last use in which a copy is never dropped

@@ -18,9 +18,9 @@ from affinage.data.batches import Row
 from affinage.data.ledger import Drop
 from affinage.data.records import Chat, Label, Record, Source, digest
 from affinage.data.streams.packs import Pack, make_pack, unpack
-from affinage.store.room import room
 from affinage.files import write_bytes
 from affinage.store.arrays import ArrayCache, cache_folder, cache_key
+from affinage.store.room import room
 
 if TYPE_CHECKING:
     from affinage.data.rendering.renderer import Renderer

@@ -21,7 +21,7 @@ from affinage.models.packed.buffers import Buffers
 from affinage.models.packed.fixed import Fixed, FixedBlock
 from affinage.models.packed.layout import Layout
 from affinage.models.packed.stack import Stack
-from affinage.models.packed.weights import CannotPack, read_matrix
+from affinage.models.packed.weights import CannotPackError, read_matrix
 
 READ_TOKENS = 2048  # prompt tokens read at a time: what lies between two layers stays small
 _SHARE = 0.5  # of the free memory, that a second layout of the weights may take
@@ -36,15 +36,15 @@ class Decoder:
         longest: most tokens of a prompt and its answer.
 
     Raises:
-        CannotPack: texts may outgrow the attention's window, or the memory is short.
+        CannotPackError: texts may outgrow the attention's window, or the memory is short.
     """
 
     @torch.no_grad()
     def __init__(self, stack: Stack, network: Any, longest: int) -> None:
         if stack.window is not None and longest > stack.window:
-            raise CannotPack(f"texts of up to {longest} tokens are longer than its window of {stack.window}")
+            raise CannotPackError(f"texts of up to {longest} tokens are longer than its window of {stack.window}")
         if sum(tensor.nbytes for tensor in network.parameters()) > _SHARE * free_memory("cpu"):
-            raise CannotPack("the free memory does not hold a second layout of its weights")
+            raise CannotPackError("the free memory does not hold a second layout of its weights")
         self.stack = stack
         self.embed = network.get_input_embeddings()
         self.blocks = [FixedBlock.of(block) for block in stack.blocks]
@@ -144,6 +144,6 @@ def _fixed(head: OutputHead) -> Fixed | None:
         return None
     try:
         matrix = read_matrix(head.projection)
-    except CannotPack:
+    except CannotPackError:
         return None
     return Fixed.of(matrix.whole(), matrix.bias)

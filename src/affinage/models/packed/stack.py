@@ -14,7 +14,7 @@ from torch import Tensor
 
 from affinage.models.packed.block import Angles, Seen, backward, forward, normalise, normalise_backward
 from affinage.models.packed.layout import Layout
-from affinage.models.packed.weights import Block, CannotPack, check_family, read_block, read_norm, window
+from affinage.models.packed.weights import Block, CannotPackError, check_family, read_block, read_norm, window
 
 _WORTH = 0.9  # share of the tokens above which leaving the others out of the last block is not worth the copies
 
@@ -35,7 +35,7 @@ class Stack:
         """Read a causal network, bare or with plain LoRA in it.
 
         Raises:
-            CannotPack: it is not of a family that the packed pass covers, or another adapter changes it.
+            CannotPackError: it is not of a family that the packed pass covers, or another adapter changes it.
         """
         check_family(network)
         body = network.model
@@ -56,10 +56,10 @@ class Stack:
         """That each text fits the window.
 
         Raises:
-            CannotPack: a token would see further back than the network lets it.
+            CannotPackError: a token would see further back than the network lets it.
         """
         if self.window is not None and layout.longest > self.window:
-            raise CannotPack(
+            raise CannotPackError(
                 f"a text of {layout.longest} tokens is longer than the attention's window of {self.window}"
             )
 
@@ -126,7 +126,9 @@ class _Pass(torch.autograd.Function):
     """The stack's forward pass and its gradient, for the entering stream and whatever trains."""
 
     @staticmethod
-    def forward(ctx: Any, stack: Stack, layout: Layout, places_M: Tensor | None, entering: Tensor, *trained: Tensor) -> Tensor:  # fmt: skip
+    def forward(
+        ctx: Any, stack: Stack, layout: Layout, places_M: Tensor | None, entering: Tensor, *trained: Tensor
+    ) -> Tensor:
         ctx.stack, ctx.layout = stack, layout
         ctx.down = stack.lowest(entering.requires_grad)
         ctx.entering = entering.requires_grad
@@ -143,10 +145,7 @@ class _Pass(torch.autograd.Function):
 
         normal, inverse, spread = ctx.last
         grad = grads[0]
-        if spread is not None:
-            grad = normal.new_zeros(normal.shape).index_add_(0, spread, grad)
-        else:
-            grad = grad.clone()
+        grad = grad.clone() if spread is None else normal.new_zeros(normal.shape).index_add_(0, spread, grad)
         stream = normalise_backward(torch.zeros_like(normal), grad, normal, inverse, stack.norm, note)
         angles, seen = stack.angles(layout), ctx.seen
         ctx.seen = None

@@ -13,7 +13,7 @@ FAMILIES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")  # one
 FIXED_ROPE = ("default", "linear", "llama3", "yarn")  # angles that do not depend on how long a batch is
 
 
-class CannotPack(Exception):
+class CannotPackError(Exception):
     """The packed pass does not cover this model; the message says why."""
 
 
@@ -81,21 +81,21 @@ def check_family(network: Any) -> None:
     """That the packed pass computes what this network computes.
 
     Raises:
-        CannotPack: it would not.
+        CannotPackError: it would not.
     """
     kind, config = type(network), network.config
     if kind.__name__ not in FAMILIES or not kind.__module__.startswith("transformers.models."):
-        raise CannotPack(f"{kind.__name__} is not one of {', '.join(FAMILIES)}")
+        raise CannotPackError(f"{kind.__name__} is not one of {', '.join(FAMILIES)}")
     if getattr(config, "hidden_act", "") != "silu":
-        raise CannotPack(f"its activation is {config.hidden_act}")
+        raise CannotPackError(f"its activation is {config.hidden_act}")
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     if rope not in FIXED_ROPE:
-        raise CannotPack(f"its positions are of the kind {rope!r}, which depends on the batch")
+        raise CannotPackError(f"its positions are of the kind {rope!r}, which depends on the batch")
     if network.training and getattr(config, "attention_dropout", 0.0):
-        raise CannotPack("its attention drops weights at random while training")
+        raise CannotPackError("its attention drops weights at random while training")
     first = next(network.parameters())
     if first.dtype != torch.float32 or first.device.type != "cpu":
-        raise CannotPack("it is not in float32 on a CPU")
+        raise CannotPackError("it is not in float32 on a CPU")
 
 
 def window(network: Any) -> int | None:
@@ -111,7 +111,7 @@ def read_block(layer: Any) -> Block:
     """The weights of a block of `FAMILIES`.
 
     Raises:
-        CannotPack: one of its layers is of another kind.
+        CannotPackError: one of its layers is of another kind.
     """
     attention, feed = _own(layer, "self_attn", "Attention"), _own(layer, "mlp", "MLP")
     norm, epsilon = read_norm(layer.input_layernorm)
@@ -134,30 +134,30 @@ def read_matrix(module: nn.Module) -> Matrix:
     """A linear layer, bare or with one plain LoRA.
 
     Raises:
-        CannotPack: it is anything else.
+        CannotPackError: it is anything else.
     """
     _unhooked(module)
     if type(module) is nn.Linear:
         return Matrix(module.weight, module.bias)
     kind = type(module)
     if (kind.__module__, kind.__name__) != ("peft.tuners.lora.layer", "Linear"):
-        raise CannotPack(f"a layer is of the kind {kind.__name__}")
+        raise CannotPackError(f"a layer is of the kind {kind.__name__}")
     return _read_lora(module)
 
 
 def _read_lora(module: Any) -> Matrix:
     base = module.get_base_layer()
     if type(base) is not nn.Linear or module.merged:
-        raise CannotPack("a layer under an adapter is not a bare linear one")
+        raise CannotPackError("a layer under an adapter is not a bare linear one")
     active = [name for name in module.active_adapters if name in module.lora_A]
     if module.disable_adapters or not active:
         return Matrix(base.weight, base.bias)
     name, *more = active
     drops = module.lora_dropout[name]
     if more or name in module.lora_variant or module.lora_bias.get(name) or module.lora_B[name].bias is not None:
-        raise CannotPack("its adapter is not a single plain LoRA")
+        raise CannotPackError("its adapter is not a single plain LoRA")
     if module.training and not (isinstance(drops, nn.Identity) or drops.p == 0.0):
-        raise CannotPack("its LoRA drops inputs at random")
+        raise CannotPackError("its LoRA drops inputs at random")
     for part in (drops, module.lora_A[name], module.lora_B[name], base):
         _unhooked(part)
     up, down = module.lora_B[name].weight, module.lora_A[name].weight
@@ -168,11 +168,11 @@ def read_norm(module: Any) -> tuple[Tensor, float]:
     """The weight of a root-mean-square normalisation, and the small number that keeps it from dividing by zero.
 
     Raises:
-        CannotPack: it is anything else.
+        CannotPackError: it is anything else.
     """
     _unhooked(module)
     if not type(module).__name__.endswith("RMSNorm"):
-        raise CannotPack(f"a normalisation is of the kind {type(module).__name__}")
+        raise CannotPackError(f"a normalisation is of the kind {type(module).__name__}")
     return module.weight, float(module.variance_epsilon)
 
 
@@ -182,10 +182,10 @@ def _own(layer: Any, name: str, kind: str) -> Any:
     _unhooked(layer)
     _unhooked(part)
     if not type(part).__name__.endswith(kind) or not type(part).__module__.startswith("transformers.models."):
-        raise CannotPack(f"its {name} is of the kind {type(part).__name__}")
+        raise CannotPackError(f"its {name} is of the kind {type(part).__name__}")
     return part
 
 
 def _unhooked(module: nn.Module) -> None:
     if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
-        raise CannotPack("somebody listens to one of its layers")
+        raise CannotPackError("somebody listens to one of its layers")
