@@ -96,7 +96,7 @@ JOBS = (
         goals=(*_times("10 epochs", hf=18), *_times(SECOND_HEAD, hf=100)),
     ),
     Job(
-        "dpo", "dpo", (AFFINAGE, TRL, TRL_REFERENCE), rows=2, steps=2, epochs=(1, 3), warm_up=0,
+        "dpo", "dpo", (AFFINAGE, TRL, TRL_REFERENCE), rows=4, steps=2, epochs=(1, 3), warm_up=0,
         goals=(*_times("1 epoch", trl=9), *_times("3 epochs", trl=14)),
     ),
     Job("reward", "reward", (AFFINAGE, TRL), rows=4, goals=_times(TRAINING, trl=8)),

@@ -17,6 +17,7 @@ SPECIAL = 4  # ids that no row holds: unknown, beginning, end, padding
 PAD = 3
 MICRO_TOKENS = 1024  # of one forward pass of ours
 LEARNING_RATE = {"full": 5e-4, "lora": 1e-3, "head": 1e-2, "last:2": 5e-4, "none": 0.0}
+PREFERENCE_RATE = 1e-4  # of comparisons, which few steps tell apart
 
 Row = dict[str, Any]  # "tokens", and how many at the end are "learned" from
 
@@ -32,7 +33,7 @@ def write_work(job: Job, path: Path, *, model: Path, threads: int, quick: bool =
     steps = [group for _ in range(max(job.epochs, default=1)) for group in _shuffled(units, job.rows, rng)]
     work = {
         "job": job.name, "kind": job.kind, "train": job.train, "rank": RANK, "model": str(model), "threads": threads,
-        "learning_rate": LEARNING_RATE[job.train], "pad_id": PAD, "micro_tokens": MICRO_TOKENS, "rows": rows,
+        "learning_rate": PREFERENCE_RATE if job.kind in ("dpo", "reward") else LEARNING_RATE[job.train], "pad_id": PAD, "micro_tokens": MICRO_TOKENS, "rows": rows,
         "targets": [[rng.randrange(CLASSES) for _ in rows] for _ in range(2)], "classes": CLASSES,
         "start": [rng.gauss(0, (shape.width + 1) ** -0.5) for _ in range(shape.width)],  # of a reward model's head
         "steps": steps, "per_epoch": job.steps, "new_tokens": new_tokens,

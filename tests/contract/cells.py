@@ -94,9 +94,9 @@ class Cell:
     @property
     def rate(self) -> float:
         slower = self.objective in ("classify", "reward") and self.train != "head"
-        # Several labels start from each one's own share, with less to gain in a few steps; so do an encoder's rewards.
-        shy = self.rows == "multi" or (self.objective, self.base.name) == ("reward", "bert")
-        return RATES[self.train] * (BESIDE_A_HEAD if slower else 1.0) * (3.0 if slower and shy else 1.0)
+        # Several labels start from each one's own share, rewards from even odds, with less to gain in a few steps.
+        shy = 3.0 if self.rows == "multi" else 12.0 if (self.objective, self.base.name) == ("reward", "bert") else 1.0
+        return RATES[self.train] * (BESIDE_A_HEAD * shy if slower else 1.0)
 
     def recipe(self, name: str, **changes: Any) -> Recipe:
         """Every step takes all training rows at once, unless `micro_tokens` splits it."""

@@ -243,6 +243,21 @@ def test_gradients_stay_on_between_the_pieces_of_a_stream(llama: AdaptedModel, b
     assert torch.is_grad_enabled()
 
 
+def test_training_goes_on_after_writing_and_what_it_changed_is_seen(llama: AdaptedModel, byte_tokenizer: Any) -> None:
+    writer = generator(llama, byte_tokenizer)
+    before = writer.generate(PROMPTS, Sampling(max_tokens=12))
+    weights = np.array([0, 1, 1, 1], np.float32)
+    loss = llama.weighted_nll(collate([Row(np.array([5, 6, 7, 8], np.int32), weights)], 0))
+    loss.backward()
+    with torch.no_grad():
+        for _, tensor in llama.trainable_parameters():
+            assert tensor.grad is not None
+            tensor.sub_(tensor.grad)
+    after = writer.generate(PROMPTS, Sampling(max_tokens=12))
+    assert [c.tokens for c in after] != [c.tokens for c in before]
+    assert [list(c.tokens) for c in after] == [without_cache(llama, prompt, 12) for prompt in PROMPTS]
+
+
 def test_broken_weights_are_told(llama: AdaptedModel, byte_tokenizer: Any) -> None:
     with torch.no_grad():
         llama.network.lm_head.weight[3, 3] = torch.nan

@@ -210,6 +210,13 @@ def test_what_it_does_not_cover_is_named(change: Any, why: str) -> None:
     assert why in reason
 
 
+def test_the_librarys_own_listeners_do_not_count() -> None:
+    made = network()
+    made(input_ids=torch.ones(1, 3, dtype=torch.long), output_hidden_states=True)
+    assert any(layer._forward_hooks for layer in made.model.layers)
+    assert AdaptedModel(made, causal=True).passes[0] == "packed"
+
+
 @pytest.mark.parametrize("settings", [{"use_dora": True}, {"lora_dropout": 0.2}, {"lora_bias": True}])
 def test_other_adapters_go_through_the_modules(settings: dict[str, Any]) -> None:
     wrapped = get_peft_model(network(), LoraConfig(r=2, target_modules=["q_proj"], **settings)).train()

@@ -15,6 +15,7 @@ from affinage.cli.main import main
 from affinage.data.records import Text
 from affinage.errors import InputError
 from affinage.recipe import make_recipe
+from affinage.reports.html import write_report
 from affinage.training.reporting import Silent
 from affinage.tuning.prepare import prepare
 from tests.small import rows_for, save_encoder, write_rows
@@ -36,6 +37,7 @@ class Noting(Silent):
 def _light(monkeypatch: pytest.MonkeyPatch) -> None:
     short = [Text(text="Mary then communicated to them the fact."), Text(text="A most terrible fog came on.")]
     monkeypatch.setattr("affinage.tuning.language.general_records", lambda part="measure": short)
+    monkeypatch.setattr("affinage.reports.html.write_report", lambda folder: None)
 
 
 @pytest.fixture
@@ -99,12 +101,13 @@ def test_a_run_says_what_changed(decoder: Path, pairs: Path, tmp_path: Path) -> 
     assert result["forgetting"]["metric"] == "bits_per_byte"
     (sample,) = json.loads((run.folder / "samples.json").read_text())
     assert all(sample[side] for side in ("before", "after"))
-    assert (run.folder / "report.html").stat().st_size > 5000
+    write_report(run.folder)
+    assert "reward of the preferred answer" in (run.folder / "report.html").read_text()
     assert "objective `dpo`" in (run.folder / "README.md").read_text()
     ledger = run.ledger
     assert ledger["dropped"] == {"duplicate": 1, "chosen-equals-rejected": 1}
     assert ledger["read"] == 18 == ledger["trained"] + ledger["not_reached"] + 2 + 4 + 2
-    assert isinstance(run.load().generate("Tell 3", max_tokens=3), str)
+    assert len(run.load().generate(["Tell 3"], max_tokens=3)) == 1
 
 
 def test_rankings_give_dpo_their_ends_and_the_reward_model_all_their_pairs(

@@ -88,7 +88,7 @@ class Batch:
         The same work without what sharing saves, for models that cannot share.
         """
         if self.continues_B is None:
-            return self, torch.zeros(len(self.tokens_BT), dtype=torch.long)
+            return self, self.tokens_BT.new_zeros(len(self.tokens_BT))
         whole: list[tuple[Tensor, Tensor]] = []
         moved: list[int] = []
         for row, parent in enumerate(self.continues_B.tolist()):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -20,7 +21,8 @@ Schedule = Callable[[int], float]  # number of the optimizer step, from 1 -> lea
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One finished optimizer step. Losses are in nats per learned unit; `seconds` is this step's own time."""
+    """One finished optimizer step. Losses are in nats per learned unit; `seconds` is this step's own time, `metrics` what
+    the objective has to say besides, divided as its first term is."""
 
     step: int
     loss: float
@@ -29,6 +31,7 @@ class Step:
     learning_rate: float
     gradient_norm: float
     seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -56,7 +59,7 @@ def train(
         rate = schedule(number)
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("scale", 1.0)
-        loss = _accumulate(model, objective, window)
+        loss, metrics = _accumulate(model, objective, window)
         norm = _gradient_norm(parameters, clip)
         _refuse_broken(number, loss, norm, rate)
         optimizer.step()
@@ -69,6 +72,7 @@ def train(
             learning_rate=rate,
             gradient_norm=norm,
             seconds=time.perf_counter() - began,
+            metrics=metrics,
         )
         model.train()  # the caller may have evaluated
         began = time.perf_counter()
@@ -83,17 +87,20 @@ def denominators(objective: Objective, window: Sequence[Batch]) -> dict[str, flo
     return totals
 
 
-def _accumulate(model: AdaptedModel, objective: Objective, window: Sequence[Batch]) -> float:
+def _accumulate(model: AdaptedModel, objective: Objective, window: Sequence[Batch]) -> tuple[float, dict[str, float]]:
     divisors = denominators(objective, window)
     if not any(divisors.values()):
         raise RunError("no token of this step is learned from", fix="`affinage inspect DATA` shows what is learned")
-    total = 0.0
+    total, metrics = 0.0, Counter[str]()
     for batch in window:
-        loss = _divided(objective(model, batch.to(model.device)), divisors)
+        found = objective(model, batch.to(model.device))
+        loss = _divided(found, divisors)
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
-    return total
+        first = divisors[found.terms[0].name] or 1.0
+        metrics.update({name: float(value) / first for name, value in found.metrics.items()})
+    return total, dict(metrics)
 
 
 def _divided(loss: Loss, divisors: dict[str, float]) -> torch.Tensor:

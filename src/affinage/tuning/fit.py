@@ -200,6 +200,7 @@ class Fit:
                 "tokens_per_second": round(speed, 1),
                 "learning_rate": step.learning_rate,
                 "gradient_norm": step.gradient_norm,
+                **step.metrics,
             },
         )
 
