@@ -30,10 +30,11 @@ def write_work(job: Job, path: Path, *, model: Path, threads: int, quick: bool =
     units = job.rows * job.steps
     rows, per_unit = _rows(job, shape, rng, units, quick=quick)
     new_tokens = 8 if quick else NEW_TOKENS
+    rate = PREFERENCE_RATE if job.kind in ("dpo", "reward") else LEARNING_RATE[job.train]
     steps = [group for _ in range(max(job.epochs, default=1)) for group in _shuffled(units, job.rows, rng)]
     work = {
         "job": job.name, "kind": job.kind, "train": job.train, "rank": RANK, "model": str(model), "threads": threads,
-        "learning_rate": PREFERENCE_RATE if job.kind in ("dpo", "reward") else LEARNING_RATE[job.train], "pad_id": PAD, "micro_tokens": MICRO_TOKENS, "rows": rows,
+        "learning_rate": rate, "pad_id": PAD, "micro_tokens": MICRO_TOKENS, "rows": rows,
         "targets": [[rng.randrange(CLASSES) for _ in rows] for _ in range(2)], "classes": CLASSES,
         "start": [rng.gauss(0, (shape.width + 1) ** -0.5) for _ in range(shape.width)],  # of a reward model's head
         "steps": steps, "per_epoch": job.steps, "new_tokens": new_tokens,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def main() -> None:
     system, work_path, result_path = sys.argv[1:]
     work = json.loads(Path(work_path).read_text(encoding="utf-8"))
     if system == "affinage":
+        import_module("affinage")  # before torch, which reads what this says to the native libraries
         from ours import run
     elif system.startswith("trl"):
         from trl_jobs import run

@@ -97,7 +97,9 @@ def peak_memory(device: str) -> int:
         import torch
 
         return max(_highest.get("cuda", 0), int(torch.cuda.max_memory_allocated()))
-    import resource
+    with contextlib.suppress(OSError, StopIteration):
+        return max(_highest.get("cpu", 0), _resident_peak())
+    import resource  # elsewhere than on Linux; there it would count the process that started this one, too
 
     return max(_highest.get("cpu", 0), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 

@@ -11,7 +11,6 @@ _ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    "GOMP_SPINCOUNT": "1000",  # threads that wait give the core away soon: on a busy machine others need it
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
@@ -20,7 +19,7 @@ _LOGGERS = ("transformers", "peft", "huggingface_hub", "datasets", "torch", "mat
 
 def silence(*, debug: bool) -> None:
     """Call before anything heavy is imported. What stands in the environment stays; `--debug` hides nothing."""
-    for name in ("HF_HUB_DISABLE_TELEMETRY", "TOKENIZERS_PARALLELISM", "GOMP_SPINCOUNT"):
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "TOKENIZERS_PARALLELISM"):
         os.environ.setdefault(name, _ENVIRONMENT[name])
     if debug:
         return

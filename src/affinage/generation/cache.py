@@ -53,7 +53,7 @@ def opened(model: AdaptedModel, pad_id: int, *, longest: int, tokens: int) -> Op
     try:
         if tokens < FEW:
             raise CannotPackError("few tokens are to be written")
-        return partial(DecodedRows, Decoder(model._stack(), model.plain, longest))
+        return partial(DecodedRows, Decoder(model.stack(), model.plain, longest))
     except CannotPackError:
         return partial(CachedRows, model, pad_id)
 

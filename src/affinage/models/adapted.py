@@ -133,12 +133,17 @@ class AdaptedModel(nn.Module):
     def passes(self) -> tuple[str, str]:
         """How batches go through: `packed` (no padding, gradients by hand) or `padded`, and why."""
         try:
-            self._stack()
+            self.stack()
         except CannotPackError as reason:
             return "padded", str(reason)
         return "packed", "no padding, and no work that no gradient needs"
 
-    def _stack(self) -> Stack:
+    def stack(self) -> Stack:
+        """The packed pass of this model as it is now.
+
+        Raises:
+            CannotPackError: it has none; the message says why.
+        """
         if not self.causal:
             raise CannotPackError("an encoder's tokens see each other both ways")
         if self.virtual_tokens:
@@ -155,7 +160,7 @@ class AdaptedModel(nn.Module):
         What trains must not change which weights are frozen while this holds; `bottom = None` ends it.
         """
         try:
-            stack = self._stack()
+            stack = self.stack()
         except CannotPackError:
             return None
         embeddings = list(self.plain.get_input_embeddings().parameters())
@@ -170,7 +175,7 @@ class AdaptedModel(nn.Module):
     def _packed(self, batch: Batch) -> tuple[Stack, Layout] | None:
         """The pass without padding over this batch, where the model has one."""
         try:
-            stack, layout = self._stack(), Layout.of(batch)
+            stack, layout = self.stack(), Layout.of(batch)
             stack.check(layout)
         except CannotPackError:
             return None
