@@ -12,7 +12,8 @@ from affinage.products import added, product
 
 
 @pytest.fixture(params=["torch", "onednn"])
-def library(request: pytest.FixtureRequest) -> Iterator[str]:
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(products, "_SMALL", 1)
     before = products.in_use()
     yield products.use(request.param)
     products.use(before)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 
 Library = Literal["torch", "onednn"]
 
+_SMALL = 1 << 22  # multiplications below which preparing a program for the shape costs more than it saves
 _LARGE = 1 << 21  # entries of a matrix of which few packed copies may exist
 _WORTH = 1.1  # how much faster the other library must be: below that, torch's own stays
 _SIZES = ((512, 288, 768), (512, 768, 288))  # thin matrices, as a small model's are
@@ -48,8 +50,11 @@ def in_use() -> Library:
 
 def faster() -> Library:
     """The library that is faster here, by a measurement of a few milliseconds with the present number of threads."""
-    if not available():
-        return "torch"
+    return _measured(torch.get_num_threads()) if available() else "torch"
+
+
+@cache
+def _measured(threads: int) -> Library:
     operator = torch.ops.mkldnn._linear_pointwise
     gain = 1.0
     for rows, inner, columns in _SIZES:
@@ -75,11 +80,13 @@ def added(onto_NM: Tensor, left_NK: Tensor, right_KM: Tensor) -> Tensor:
 
 
 def _suits(left_NK: Tensor, right_KM: Tensor) -> bool:
-    """Whether the other library multiplies these: a large right matrix only where the number of rows is a round one, as
-    a packed copy of it is kept for each number that is met."""
-    if _onednn is None or left_NK.dtype != torch.float32 or left_NK.device.type != "cpu" or not left_NK.numel():
+    """Whether the other library multiplies these: enough work, and a large right matrix only where the number of rows is
+    a round one, as a packed copy of it is kept for each number that is met."""
+    if _onednn is None or left_NK.dtype != torch.float32 or left_NK.device.type != "cpu":
         return False
     rows, inner = left_NK.shape
+    if rows * right_KM.numel() < _SMALL:
+        return False
     return right_KM.numel() < _LARGE or (rows % 32 == 0 and inner % 32 == 0)
 
 

@@ -57,7 +57,7 @@ def test_each_command_is_there_and_explains_itself(name: str, call: Call) -> Non
         (("tune", "x.jsonl", "--set", "head.dept=2"), "Did you mean 'depth'?"),
         (("tune", "x.jsonl", "--set", "rank"), "expected key=value"),
         (("tune", "x.jsonl", "--set", "rank=many"), "rank = 'many'"),
-        (("tune", "x.jsonl", "--objective", "sfd"), "'pretrain', 'sft' or 'classify'"),
+        (("tune", "x.jsonl", "--objective", "sfd"), "'classify', 'dpo' or 'reward'"),
         (("tune",), "no data given"),
         (("tune", "x.jsonl"), "x.jsonl: no such file"),
         (("tune", "missing.yaml"), "cannot read the recipe missing.yaml"),

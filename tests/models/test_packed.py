@@ -33,7 +33,8 @@ LENGTHS = (7, 7, 7, 3, 12, 1, 33, 33)
 
 
 @pytest.fixture(autouse=True, params=["torch", "onednn"])
-def library(request: pytest.FixtureRequest) -> Iterator[None]:
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(products, "_SMALL", 0)
     before = products.in_use()
     products.use(request.param)
     yield
