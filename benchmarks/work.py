@@ -15,7 +15,7 @@ from operations import Count, Piece, heading, reading, training, writing
 PROMPT, ANSWER, BLOCK, OPENING = (20, 200), (10, 300), 256, 30  # tokens; an opening is a prompt to write on from
 SPECIAL = 4  # ids that no row holds: unknown, beginning, end, padding
 PAD = 3
-MICRO_TOKENS = 1024  # of one forward pass of ours
+MICRO_TOKENS = 2048  # of one forward pass of ours
 LEARNING_RATE = {"full": 5e-4, "lora": 1e-3, "head": 1e-2, "last:2": 5e-4, "none": 0.0}
 PREFERENCE_RATE = 1e-4  # of comparisons, which few steps tell apart
 

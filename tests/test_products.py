@@ -34,6 +34,16 @@ def test_products_are_equal(library: str, shape: tuple[int, int, int], turned: t
     assert float(onto.sum()) == pytest.approx(float((exact + 1).sum()), rel=1e-4, abs=1e-3)
 
 
+@pytest.mark.parametrize("shape", [(40, 8, 24), (40, 24, 8), (1, 3, 3)])
+def test_an_outer_product_is_contiguous_whichever_side_is_turned(library: str, shape: tuple[int, int, int]) -> None:
+    rows, columns, inner = shape
+    generator = torch.Generator().manual_seed(2)
+    grad, inputs = torch.randn(rows, columns, generator=generator), torch.randn(rows, inner, generator=generator)
+    found = products.outer(grad, inputs)
+    torch.testing.assert_close(found, grad.T @ inputs, rtol=1e-5, atol=1e-5)
+    assert found.is_contiguous()
+
+
 def test_no_rows_give_no_rows(library: str) -> None:
     assert product(torch.zeros(0, 4), torch.ones(4, 3)).shape == (0, 3)
 

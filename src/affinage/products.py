@@ -64,7 +64,7 @@ def _measured(threads: int) -> Library:
 
 
 def product(left_NK: Tensor, right_KM: Tensor) -> Tensor:
-    """left @ right (N, M), outside of autograd. Views that are transposed cost nothing."""
+    """left @ right (N, M), outside of autograd. The right matrix may be a transposed view at no cost."""
     if not _suits(left_NK, right_KM):
         return left_NK @ right_KM
     return _pointwise(_onednn, left_NK, right_KM)
@@ -77,6 +77,13 @@ def added(onto_NM: Tensor, left_NK: Tensor, right_KM: Tensor) -> Tensor:
     if not _suits(left_NK, right_KM):
         return onto_NM.addmm_(left_NK, right_KM)
     return onto_NM.add_(_pointwise(_onednn, left_NK, right_KM))
+
+
+def outer(grad_NM: Tensor, inputs_NK: Tensor) -> Tensor:
+    """grad.T @ inputs (M, K), contiguous. A left matrix that is turned is copied, so the narrower one stands there."""
+    if grad_NM.shape[1] <= inputs_NK.shape[1]:
+        return product(grad_NM.T, inputs_NK)
+    return product(inputs_NK.T, grad_NM).T.contiguous()
 
 
 def _suits(left_NK: Tensor, right_KM: Tensor) -> bool:

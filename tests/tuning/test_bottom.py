@@ -87,8 +87,6 @@ def test_nothing_is_kept_where_all_blocks_train(
     assert not any("frozen" in note for note in notes)
 
 
-
-
 @pytest.mark.parametrize(("train", "how"), [("dora", "padded"), ("lora", "packed")])
 def test_the_path_that_was_taken_is_in_the_plan_and_the_slower_one_is_said(
     decoder: Path, files: dict[str, Path], tmp_path: Path, train: str, how: str

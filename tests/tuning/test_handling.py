@@ -86,7 +86,8 @@ def test_redacted_rows_hold_no_address(decoder: Path, rows: Path, stream: bool) 
     found = prepared(decoder, rows, redact=True, stream=stream, batch_tokens=256, epochs=1, samples=0)
     assert told(found, "redact")[1].startswith("EMAIL 300")
     source = make_work(found, Silent()).batches(None, found.sides["train"])  # type: ignore[arg-type]
-    seen = "".join(found.renderer.tokenizer.decode(row) for batch in source for row in batch.tokens_BT.tolist())
+    rows = (row for step in source for batch in step for row in batch.tokens_BT.tolist())
+    seen = "".join(found.renderer.tokenizer.decode(row) for row in rows)
     held_out = "".join(record.text for record in found.records_on("held_out"))  # type: ignore[attr-defined]
     assert seen.count("[EMAIL]") == len(found.sides["train"])
     assert "anna" not in seen + held_out

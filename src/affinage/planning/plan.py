@@ -232,7 +232,7 @@ def _batch_tokens(facts: Facts, epochs: float) -> tuple[int, str]:
 
 def _micro_tokens(facts: Facts, batch_tokens: int) -> tuple[int, str]:
     on_cpu = facts.machine.device == "cpu"
-    roof = 1024 if on_cpu else 16384  # on a CPU more is no faster, and memory grows with it
+    roof = 2048 if on_cpu else 16384  # on a CPU more is no faster, and memory grows with it
     return min(batch_tokens, max(roof, max(facts.lengths, default=1))), "fits the caches" if on_cpu else "fits the GPU"
 
 

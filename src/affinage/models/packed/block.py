@@ -18,7 +18,7 @@ from torch import Tensor
 from affinage.models.packed.attention import Attended, attend, attend_backward
 from affinage.models.packed.layout import Run
 from affinage.models.packed.weights import Block, Matrix
-from affinage.products import added, product
+from affinage.products import added, outer, product
 
 Note = Callable[[Tensor, Tensor], None]  # (parameter, its gradient): called for each tensor that trains
 
@@ -133,14 +133,14 @@ def matrix_backward(
 ) -> Tensor | None:
     """Gradient of the inputs (added to `onto`), None unless `needed`; the tensors' own gradients go to `note`."""
     if matrix.weight.requires_grad:
-        note(matrix.weight, product(grad_NM.T, inputs_NK))
+        note(matrix.weight, outer(grad_NM, inputs_NK))
     if matrix.bias is not None and matrix.bias.requires_grad:
         note(matrix.bias, grad_NM.sum(0))
     if matrix.down is not None and matrix.up is not None:
         if matrix.up.requires_grad:
-            note(matrix.up, product(grad_NM.T, product(inputs_NK, matrix.down.T)).mul_(matrix.scale))
+            note(matrix.up, outer(grad_NM, product(inputs_NK, matrix.down.T)).mul_(matrix.scale))
         if matrix.down.requires_grad:
-            note(matrix.down, product(product(grad_NM, matrix.up).T, inputs_NK).mul_(matrix.scale))
+            note(matrix.down, outer(product(grad_NM, matrix.up), inputs_NK).mul_(matrix.scale))
     if not needed:
         return None
     whole = matrix.whole()
